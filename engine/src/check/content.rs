@@ -1,0 +1,161 @@
+//! The index against the disk: invariants 1, 2, 3 and 7.
+
+use super::{Report, each};
+use crate::{
+    Digest,
+    digest::Hasher,
+    error::{Error, Result},
+    format::{BlobRecord, ChunkSums, Health, Placement, UploadRecord, UploadSink},
+    index::{Index, Table},
+    ingest::{UploadId, uploads_path},
+    io::{Disk, Pool},
+    store::index_error,
+    tier::{Listed, Stored, Tier},
+};
+
+/// Bytes read at once while files are hashed.
+const READ_BYTES: usize = 1 << 20;
+
+pub(super) async fn check(index: &dyn Index, disk: &dyn Disk, tier: &dyn Tier, report: &mut Report) -> Result<()> {
+    let mut records = Vec::new();
+    each(index, Table::Blobs, &[], |(key, value)| {
+        // Malformed entries were reported with the tables.
+        if let (Some((digest, [])), Ok(record)) = (Digest::decode(&key), BlobRecord::decode(&value)) {
+            records.push((digest, record.placement, record.health));
+        }
+        Ok(())
+    })?;
+    for (digest, placement, health) in records {
+        if health == Health::Sound {
+            check_blob(index, tier, report, &digest, placement).await?;
+        }
+    }
+    check_files(index, tier, report).await?;
+    check_uploads(index, disk, report).await
+}
+
+/// Reads one blob whole: length, digest and chunk checksums.
+async fn check_blob(
+    index: &dyn Index,
+    tier: &dyn Tier,
+    report: &mut Report,
+    digest: &Digest,
+    placement: Placement,
+) -> Result<()> {
+    let Some(record) = index.get(Table::Blobs, &digest.to_key()).map_err(index_error)? else { return Ok(()) };
+    let record = BlobRecord::decode(&record)?;
+    let mut tally = Tally::new(digest);
+    match placement {
+        Placement::Inline => match index.get(Table::Bytes, &digest.to_key()).map_err(index_error)? {
+            Some(bytes) => tally.add(&bytes),
+            None => return Ok(report.find(1, format!("{digest}: its inline bytes are missing"))),
+        },
+        Placement::File => {
+            if let Err(error) = read_file(tier, digest, &mut tally).await {
+                return Ok(report.find(1, format!("{digest}: its file cannot be read: {error}")));
+            }
+        }
+    }
+    report.blobs += 1;
+    report.bytes += tally.size;
+    if tally.size != record.size {
+        report.find(1, format!("{digest}: {} bytes expected, {} found", record.size, tally.size));
+    }
+    let found = tally.hasher.finish();
+    if found != *digest {
+        report.find(2, format!("{digest}: its bytes have the digest {found}"));
+    } else if tally.sums.finish() != record.sums {
+        report.find(2, format!("{digest}: its chunk checksums do not match its bytes"));
+    }
+    Ok(())
+}
+
+struct Tally {
+    hasher: Hasher,
+    sums: ChunkSums,
+    size: u64,
+}
+
+impl Tally {
+    fn new(digest: &Digest) -> Self {
+        Tally { hasher: Hasher::new(digest.algorithm()), sums: ChunkSums::default(), size: 0 }
+    }
+
+    fn add(&mut self, bytes: &[u8]) {
+        self.hasher.update(bytes);
+        self.sums.update(bytes);
+        self.size += bytes.len() as u64;
+    }
+}
+
+async fn read_file(tier: &dyn Tier, digest: &Digest, tally: &mut Tally) -> std::io::Result<()> {
+    let file = tier.open(digest).await?;
+    let pool = Pool::new(READ_BYTES);
+    let mut buffer = pool.take(READ_BYTES).await;
+    loop {
+        buffer.clear();
+        buffer = tier.read(&file, buffer, tally.size, READ_BYTES).await?;
+        if buffer.filled().is_empty() {
+            return Ok(());
+        }
+        tally.add(buffer.filled());
+    }
+}
+
+/// Every file under a final name is known, or complete and only left over.
+async fn check_files(index: &dyn Index, tier: &dyn Tier, report: &mut Report) -> Result<()> {
+    for shard in 0..tier.shards() {
+        let listed = tier.list(shard).await.map_err(|source| Error::io("listing blobs", source))?;
+        for entry in listed {
+            match entry {
+                Listed::Foreign(path) => report.find(3, format!("{path} is nothing the store puts there")),
+                Listed::Stored(stored) => check_stored(index, tier, report, stored).await?,
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn check_stored(index: &dyn Index, tier: &dyn Tier, report: &mut Report, stored: Stored) -> Result<()> {
+    let record = index.get(Table::Blobs, &stored.digest.to_key()).map_err(index_error)?;
+    if record.is_some() {
+        return Ok(());
+    }
+    let mut tally = Tally::new(&stored.digest);
+    match read_file(tier, &stored.digest, &mut tally).await {
+        Ok(()) if tally.hasher.finish() == stored.digest => {
+            report.unreferenced += 1;
+            report.unreferenced_bytes += stored.size;
+        }
+        Ok(()) => report.find(3, format!("{} is incomplete under its final name", stored.digest)),
+        Err(error) => report.find(3, format!("{} cannot be read: {error}", stored.digest)),
+    }
+    Ok(())
+}
+
+async fn check_uploads(index: &dyn Index, disk: &dyn Disk, report: &mut Report) -> Result<()> {
+    let mut files = Vec::new();
+    each(index, Table::Uploads, &[], |(key, value)| {
+        report.uploads += 1;
+        match (UploadId::from_key(&key), UploadRecord::decode(&value)) {
+            (Some(id), Ok(record)) if record.sink == UploadSink::File => files.push((id.to_string(), record.offset)),
+            (Some(_), Ok(_)) => {}
+            _ => report.find(7, format!("a malformed upload record {key:02x?}")),
+        }
+        Ok(())
+    })?;
+    let entries = disk.list(&uploads_path()).await.map_err(|source| Error::io("reading the upload area", source))?;
+    for entry in &entries {
+        if !files.iter().any(|(id, _)| *id == entry.name) {
+            report.find(7, format!("uploads/{} belongs to no known session", entry.name));
+        }
+    }
+    for (id, offset) in files {
+        match entries.iter().find(|entry| entry.name == id) {
+            Some(entry) if entry.size >= offset => {}
+            Some(entry) => report.find(7, format!("uploads/{id} has {} bytes, its session counts {offset}", entry.size)),
+            None => report.find(7, format!("uploads/{id} is missing")),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,160 @@
+//! The tables against each other: invariants 4, 5, 6, 8 and 9.
+
+use super::{Report, each};
+use crate::{
+    Digest, EdgeKind, Namespace,
+    error::Result,
+    format::{BlobRecord, Health, MemberRecord, NameRecord, keys},
+    index::{Index, Table},
+    store::index_error,
+};
+
+pub(super) fn check(index: &dyn Index, report: &mut Report) -> Result<()> {
+    let mut tables = Tables { index, report };
+    tables.members()?;
+    tables.holders()?;
+    tables.names()?;
+    tables.bindings()?;
+    tables.edges()?;
+    tables.reverse()?;
+    tables.garbage()
+}
+
+struct Tables<'a> {
+    index: &'a dyn Index,
+    report: &'a mut Report,
+}
+
+impl Tables<'_> {
+    fn has(&self, table: Table, key: &[u8]) -> Result<bool> {
+        Ok(self.index.get(table, key).map_err(index_error)?.is_some())
+    }
+
+    fn is_member(&self, namespace: &Namespace, digest: &Digest) -> Result<bool> {
+        self.has(Table::Members, &keys::member(namespace, digest))
+    }
+
+    fn members(&mut self) -> Result<()> {
+        each(self.index, Table::Members, &[], |(key, value)| {
+            self.report.members += 1;
+            let Some((namespace, digest)) = keys::split_member(&key) else {
+                self.report.find(4, format!("a malformed member key {key:02x?}"));
+                return Ok(());
+            };
+            if MemberRecord::decode(&value).is_err() {
+                self.report.find(4, format!("{namespace}: the member record of {digest} is malformed"));
+            }
+            if !self.has(Table::Blobs, &digest.to_key())? {
+                self.report.find(4, format!("{namespace}: its member {digest} is not stored"));
+            }
+            if !self.has(Table::Holders, &keys::holder(&digest, &namespace))? {
+                self.report.find(4, format!("{digest}: {namespace} is missing among its holders"));
+            }
+            if !self.has(Table::Namespaces, &keys::namespace(&namespace))? {
+                self.report.find(4, format!("{namespace} has members and is not among the namespaces"));
+            }
+            Ok(())
+        })
+    }
+
+    fn holders(&mut self) -> Result<()> {
+        each(self.index, Table::Holders, &[], |(key, _)| {
+            match keys::split_holder(&key) {
+                Some((digest, namespace)) if self.is_member(&namespace, &digest)? => {}
+                Some((digest, namespace)) => {
+                    self.report.find(4, format!("{digest}: its holder {namespace} does not have it as a member"));
+                }
+                None => self.report.find(4, format!("a malformed holder key {key:02x?}")),
+            }
+            Ok(())
+        })
+    }
+
+    fn names(&mut self) -> Result<()> {
+        each(self.index, Table::Names, &[], |(key, value)| {
+            self.report.names += 1;
+            let name = keys::split_namespace(&key).and_then(|(ns, name)| Some((ns, std::str::from_utf8(name).ok()?)));
+            let (Some((namespace, name)), Ok(record)) = (name, NameRecord::decode(&value)) else {
+                self.report.find(5, format!("a malformed name {key:02x?}"));
+                return Ok(());
+            };
+            if !self.is_member(&namespace, &record.digest)? {
+                self.report.find(5, format!("{namespace}: {name} points at {}, which is not a member", record.digest));
+            }
+            if !self.has(Table::Bindings, &keys::binding(&namespace, &record.digest, name))? {
+                self.report.find(5, format!("{namespace}: {name} is missing among the bindings of {}", record.digest));
+            }
+            Ok(())
+        })
+    }
+
+    fn bindings(&mut self) -> Result<()> {
+        each(self.index, Table::Bindings, &[], |(key, _)| {
+            let Some((namespace, digest, name)) = keys::split_binding(&key) else {
+                self.report.find(5, format!("a malformed binding key {key:02x?}"));
+                return Ok(());
+            };
+            let record = self.index.get(Table::Names, &keys::name(&namespace, name)).map_err(index_error)?;
+            let bound = record.and_then(|bytes| NameRecord::decode(&bytes).ok());
+            if bound.is_none_or(|record| record.digest != digest) {
+                self.report.find(5, format!("{namespace}: {digest} has a binding {name} that points elsewhere"));
+            }
+            Ok(())
+        })
+    }
+
+    fn edges(&mut self) -> Result<()> {
+        each(self.index, Table::Edges, &[], |(key, value)| {
+            self.report.edges += 1;
+            let Some((namespace, source, kind, target)) = keys::split_edge(&key) else {
+                self.report.find(6, format!("a malformed edge key {key:02x?}"));
+                return Ok(());
+            };
+            if !self.has(Table::Reverse, &keys::edge(&namespace, &target, kind, &source))? {
+                self.report.find(6, format!("{namespace}: the edge {source} -> {target} has no reverse"));
+            }
+            if !self.is_member(&namespace, &source)? {
+                self.report.find(9, format!("{namespace}: an edge starts at {source}, which is not a member"));
+            }
+            let sparse = value == [1];
+            if kind == EdgeKind::Needs && !sparse && !self.is_member(&namespace, &target)? {
+                self.report.find(5, format!("{namespace}: {source} needs {target}, which is not a member"));
+            }
+            Ok(())
+        })
+    }
+
+    fn reverse(&mut self) -> Result<()> {
+        each(self.index, Table::Reverse, &[], |(key, _)| {
+            match keys::split_edge(&key) {
+                Some((namespace, target, kind, source)) => {
+                    if !self.has(Table::Edges, &keys::edge(&namespace, &source, kind, &target))? {
+                        self.report.find(6, format!("{namespace}: the reverse edge {target} <- {source} has no edge"));
+                    }
+                }
+                None => self.report.find(6, format!("a malformed reverse edge key {key:02x?}")),
+            }
+            Ok(())
+        })
+    }
+
+    fn garbage(&mut self) -> Result<()> {
+        let snapshot = self.index.snapshot();
+        each(self.index, Table::Blobs, &[], |(key, value)| {
+            let (Some((digest, [])), Ok(record)) = (Digest::decode(&key), BlobRecord::decode(&value)) else {
+                self.report.find(1, format!("a malformed blob entry {key:02x?}"));
+                return Ok(());
+            };
+            let held = !snapshot.scan(Table::Holders, &key, None, 1).map_err(index_error)?.is_empty();
+            let listed = self.has(Table::Garbage, &keys::unheld(&digest))?;
+            match (held, listed) {
+                (true, true) => self.report.find(8, format!("{digest} is held and on the garbage table")),
+                (false, false) => self.report.find(8, format!("{digest} has no holder and is not on the garbage table")),
+                (false, true) => self.report.garbage += 1,
+                (true, false) => {}
+            }
+            self.report.damaged += u64::from(record.health == Health::Damaged);
+            Ok(())
+        })
+    }
+}

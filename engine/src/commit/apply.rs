@@ -1,0 +1,274 @@
+//! Turning a batch into index writes, on the commit thread.
+//!
+//! Everything a step relies on is read in the same transaction that changes it, so no decision is
+//! ever made on a stale view.
+
+use super::{
+    batch::{Edge, EdgeKind, Removal},
+    transaction::{Transaction, decoded},
+};
+use crate::{
+    Digest, Namespace,
+    error::{Error, Result, What},
+    format::{BlobRecord, Health, MemberRecord, NameRecord, Placement, keys},
+    index::Table,
+    ingest::Proven,
+    namespace::{NAME_BYTES_MAX, is_name},
+};
+
+/// A step without the handles of sealed content: those stay with the caller until the change is
+/// durable.
+pub(crate) enum Prepared {
+    Content { proven: Proven, label: Vec<u8>, edges: Vec<Edge> },
+    Mount { digest: Digest, from: Vec<Namespace> },
+    Require { digest: Digest, size: Option<u64>, labelled: bool },
+    Bind { name: String, digest: Digest },
+    Unbind { name: String },
+    Remove { digest: Digest, policy: Removal },
+}
+
+/// Applies the steps of one batch.
+pub(crate) fn apply(
+    transaction: &mut Transaction<'_>,
+    namespace: &Namespace,
+    steps: Vec<Prepared>,
+    now_unix_ms: u64,
+) -> Result<()> {
+    let mut change = Change { transaction, namespace, now_unix_ms };
+    for step in steps {
+        match step {
+            Prepared::Content { proven, label, edges } => change.content(&proven, label, &edges)?,
+            Prepared::Mount { digest, from } => change.mount(&digest, &from)?,
+            Prepared::Require { digest, size, labelled } => change.require(&digest, size, labelled)?,
+            Prepared::Bind { name, digest } => change.bind(&name, &digest)?,
+            Prepared::Unbind { name } => change.unbind(&name)?,
+            Prepared::Remove { digest, policy } => change.remove(&digest, policy)?,
+        }
+    }
+    Ok(())
+}
+
+/// Records that a blob's bytes are wrong, so that it answers as not found everywhere.
+pub(crate) fn mark_damaged(transaction: &mut Transaction<'_>, digest: &Digest) -> Result<()> {
+    let key = digest.to_key();
+    if let Some(bytes) = transaction.get(Table::Blobs, &key)? {
+        let record = BlobRecord { health: Health::Damaged, ..decoded(BlobRecord::decode(&bytes))? };
+        transaction.put(Table::Blobs, key, record.encode());
+    }
+    Ok(())
+}
+
+struct Change<'a, 'b> {
+    transaction: &'a mut Transaction<'b>,
+    namespace: &'a Namespace,
+    now_unix_ms: u64,
+}
+
+impl Change<'_, '_> {
+    fn content(&mut self, proven: &Proven, label: Vec<u8>, edges: &[Edge]) -> Result<()> {
+        self.store(proven)?;
+        let is_document = !label.is_empty();
+        self.join(&proven.digest, label)?;
+        if is_document {
+            self.drop_edges(&proven.digest)?;
+            for edge in edges {
+                self.add_edge(&proven.digest, edge)?;
+            }
+        }
+        if let Some(upload) = proven.upload {
+            self.transaction.delete(Table::Uploads, upload.to_key());
+        }
+        Ok(())
+    }
+
+    /// Puts the blob's record, unless the same content is there and sound.
+    fn store(&mut self, proven: &Proven) -> Result<()> {
+        let key = proven.digest.to_key();
+        if let Some(record) = self.blob(&proven.digest)?
+            && record.health == Health::Sound
+        {
+            return Ok(());
+        }
+        let Some(record) = &proven.record else {
+            // The upload was only hashed because the content was stored already; it is gone since.
+            return Err(Error::NotFound { what: What::Blob });
+        };
+        if record.placement == Placement::Inline {
+            self.transaction.put(Table::Bytes, key.clone(), proven.inline.to_vec());
+        }
+        self.transaction.put(Table::Blobs, key, record.encode());
+        Ok(())
+    }
+
+    /// Makes stored content a member of the namespace. New members are candidates for collection
+    /// until a document needs them or a name is bound to them.
+    fn join(&mut self, digest: &Digest, label: Vec<u8>) -> Result<()> {
+        let key = keys::member(self.namespace, digest);
+        let existing = self.transaction.get(Table::Members, &key)?;
+        if existing.is_some() && label.is_empty() {
+            return Ok(());
+        }
+        let since_unix_ms = match &existing {
+            Some(bytes) => decoded(MemberRecord::decode(bytes))?.since_unix_ms,
+            None => self.now_unix_ms,
+        };
+        self.transaction.put(Table::Members, key, MemberRecord { since_unix_ms, label }.encode());
+        if existing.is_none() {
+            self.transaction.put(Table::Holders, keys::holder(digest, self.namespace), Vec::new());
+            self.transaction.delete(Table::Garbage, keys::unheld(digest));
+            self.suspect(digest)?;
+            let namespace = keys::namespace(self.namespace);
+            if !self.transaction.contains(Table::Namespaces, &namespace)? {
+                self.transaction.put(Table::Namespaces, namespace, self.now_unix_ms.to_le_bytes().to_vec());
+            }
+        }
+        Ok(())
+    }
+
+    fn add_edge(&mut self, source: &Digest, edge: &Edge) -> Result<()> {
+        if edge.kind == EdgeKind::Needs {
+            if !edge.sparse && !self.is_member(&edge.target)? {
+                return Err(Error::Missing { digest: edge.target });
+            }
+            self.transaction.delete(Table::Garbage, keys::candidate(self.namespace, &edge.target));
+        }
+        let forward = keys::edge(self.namespace, source, edge.kind, &edge.target);
+        self.transaction.put(Table::Edges, forward, vec![u8::from(edge.sparse)]);
+        let reverse = keys::edge(self.namespace, &edge.target, edge.kind, source);
+        self.transaction.put(Table::Reverse, reverse, edge.payload.clone());
+        Ok(())
+    }
+
+    /// Removes a document's edges; what nothing else needs becomes a candidate for collection.
+    fn drop_edges(&mut self, source: &Digest) -> Result<()> {
+        for key in self.transaction.keys(Table::Edges, &keys::member(self.namespace, source))? {
+            let (_, _, kind, target) = keys::split_edge(&key).ok_or_else(|| malformed("edge"))?;
+            self.transaction.delete(Table::Edges, key);
+            self.transaction.delete(Table::Reverse, keys::edge(self.namespace, &target, kind, source));
+            if kind == EdgeKind::Needs {
+                self.suspect(&target)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn mount(&mut self, digest: &Digest, from: &[Namespace]) -> Result<()> {
+        let sound = self.blob(digest)?.is_some_and(|record| record.health == Health::Sound);
+        let held = if from.is_empty() {
+            self.transaction.first(Table::Holders, &digest.to_key())?.is_some()
+        } else {
+            let mut held = false;
+            for namespace in from {
+                held |= self.transaction.contains(Table::Members, &keys::member(namespace, digest))?;
+            }
+            held
+        };
+        if sound && held { self.join(digest, Vec::new()) } else { Err(Error::NotFound { what: What::Blob }) }
+    }
+
+    fn require(&mut self, digest: &Digest, size: Option<u64>, labelled: bool) -> Result<()> {
+        let missing = Error::Missing { digest: *digest };
+        let Some(member) = self.transaction.get(Table::Members, &keys::member(self.namespace, digest))? else {
+            return Err(missing);
+        };
+        if labelled && decoded(MemberRecord::decode(&member))?.label.is_empty() {
+            return Err(missing);
+        }
+        match self.blob(digest)? {
+            Some(record) if record.health == Health::Sound && size.is_none_or(|size| size == record.size) => Ok(()),
+            Some(record) if record.health == Health::Sound => {
+                Err(Error::WrongSize { digest: *digest, expected: record.size, found: size.unwrap_or_default() })
+            }
+            _ => Err(missing),
+        }
+    }
+
+    fn bind(&mut self, name: &str, digest: &Digest) -> Result<()> {
+        if !is_name(name) {
+            return Err(Error::TooLarge { what: "a name", max: NAME_BYTES_MAX as u64 });
+        }
+        if !self.is_member(digest)? {
+            return Err(Error::Missing { digest: *digest });
+        }
+        let key = keys::name(self.namespace, name);
+        if let Some(bytes) = self.transaction.get(Table::Names, &key)? {
+            let old = decoded(NameRecord::decode(&bytes))?.digest;
+            if old != *digest {
+                self.transaction.delete(Table::Bindings, keys::binding(self.namespace, &old, name));
+                self.suspect(&old)?;
+            }
+        }
+        self.transaction.put(Table::Names, key, NameRecord { bound_unix_ms: self.now_unix_ms, digest: *digest }.encode());
+        self.transaction.put(Table::Bindings, keys::binding(self.namespace, digest, name), Vec::new());
+        self.transaction.delete(Table::Garbage, keys::candidate(self.namespace, digest));
+        Ok(())
+    }
+
+    fn unbind(&mut self, name: &str) -> Result<()> {
+        let key = keys::name(self.namespace, name);
+        let bytes = self.transaction.get(Table::Names, &key)?.ok_or(Error::NotFound { what: What::Name })?;
+        let digest = decoded(NameRecord::decode(&bytes))?.digest;
+        self.transaction.delete(Table::Names, key);
+        self.transaction.delete(Table::Bindings, keys::binding(self.namespace, &digest, name));
+        self.suspect(&digest)
+    }
+
+    fn remove(&mut self, digest: &Digest, policy: Removal) -> Result<()> {
+        if !self.is_member(digest)? {
+            return Err(Error::NotFound { what: What::Blob });
+        }
+        if policy == Removal::UnlessNeeded {
+            self.refuse_if_needed(digest)?;
+        }
+        for key in self.transaction.keys(Table::Bindings, &keys::member(self.namespace, digest))? {
+            let (_, _, name) = keys::split_binding(&key).ok_or_else(|| malformed("binding"))?;
+            self.transaction.delete(Table::Names, keys::name(self.namespace, name));
+            self.transaction.delete(Table::Bindings, key);
+        }
+        self.drop_edges(digest)?;
+        self.transaction.delete(Table::Members, keys::member(self.namespace, digest));
+        self.transaction.delete(Table::Holders, keys::holder(digest, self.namespace));
+        self.transaction.delete(Table::Garbage, keys::candidate(self.namespace, digest));
+        if self.transaction.first(Table::Holders, &digest.to_key())?.is_none() {
+            let epoch = self.epoch()?;
+            self.transaction.put(Table::Garbage, keys::unheld(digest), epoch);
+        }
+        Ok(())
+    }
+
+    fn refuse_if_needed(&self, digest: &Digest) -> Result<()> {
+        match self.transaction.first(Table::Reverse, &keys::edges(self.namespace, digest, EdgeKind::Needs))? {
+            None => Ok(()),
+            Some(key) => {
+                let (_, _, _, by) = keys::split_edge(&key).ok_or_else(|| malformed("edge"))?;
+                Err(Error::Needed { digest: *digest, by })
+            }
+        }
+    }
+
+    /// Puts a member that may have lost what kept it on the garbage table; collection decides.
+    fn suspect(&mut self, digest: &Digest) -> Result<()> {
+        let epoch = self.epoch()?;
+        self.transaction.put(Table::Garbage, keys::candidate(self.namespace, digest), epoch);
+        Ok(())
+    }
+
+    fn epoch(&self) -> Result<Vec<u8>> {
+        Ok(self.transaction.get(Table::Meta, keys::EPOCH)?.unwrap_or_else(|| 0u64.to_le_bytes().to_vec()))
+    }
+
+    fn is_member(&self, digest: &Digest) -> Result<bool> {
+        self.transaction.contains(Table::Members, &keys::member(self.namespace, digest))
+    }
+
+    fn blob(&self, digest: &Digest) -> Result<Option<BlobRecord>> {
+        self.transaction
+            .get(Table::Blobs, &digest.to_key())?
+            .map(|bytes| decoded(BlobRecord::decode(&bytes)))
+            .transpose()
+    }
+}
+
+fn malformed(record: &'static str) -> Error {
+    Error::Store { path: "index".into(), reason: format!("a malformed {record} key") }
+}

@@ -1,0 +1,171 @@
+//! The commit thread: the only writer of the index.
+//!
+//! Changes wait in a bounded queue. The thread takes all that wait (up to a group's size), lets
+//! each decide on top of the ones before it, writes the group as one atomic batch with one sync,
+//! and only then answers. While it syncs, the next group gathers: the slower the disk, the larger
+//! the groups.
+
+use std::{
+    sync::{Arc, Mutex, OnceLock},
+    thread::JoinHandle,
+};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::transaction::{Overlay, Transaction, to_changes};
+use crate::{
+    error::{Error, Result},
+    index::{Durability, Index, IndexError},
+    options::Options,
+    statistics::{Counters, add},
+    store::index_error,
+};
+
+/// Bytes of keys and values after which a group is closed.
+const GROUP_BYTES_MAX: usize = 8 << 20;
+
+type Decide = Box<dyn FnOnce(&mut Transaction<'_>) -> Result<()> + Send>;
+
+struct Request {
+    decide: Decide,
+    durability: Durability,
+    reply: oneshot::Sender<Result<()>>,
+}
+
+/// The handle to the commit thread.
+pub(crate) struct Committer {
+    queue: Mutex<Option<mpsc::Sender<Request>>>,
+    /// Set once, by the first failed write: nothing is acknowledged after it.
+    stopped: Arc<OnceLock<String>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Committer {
+    pub fn start(index: Arc<dyn Index>, options: &Options, counters: Arc<Counters>) -> Result<Self> {
+        let (queue, requests) = mpsc::channel(options.commit_queue_max);
+        let stopped = Arc::new(OnceLock::new());
+        let worker = Worker { index, requests, group_max: options.commit_group_max, stopped: stopped.clone(), counters };
+        let thread = std::thread::Builder::new()
+            .name("commit".to_owned())
+            .spawn(move || worker.run())
+            .map_err(|source| Error::io("starting the commit thread", source))?;
+        Ok(Committer { queue: Mutex::new(Some(queue)), stopped, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Runs `decide` on the commit thread; what it wrote is visible when this returns `Ok`, and
+    /// durable if `Synced`. An error of `decide` leaves nothing behind. If the caller goes away the
+    /// change is still carried out whole.
+    pub async fn run<F>(&self, durability: Durability, decide: F) -> Result<()>
+    where
+        F: FnOnce(&mut Transaction<'_>) -> Result<()> + Send + 'static,
+    {
+        let queue = self.queue.lock().expect("no panic holds it").clone().ok_or_else(|| self.stopped_error())?;
+        let (reply, answer) = oneshot::channel();
+        let request = Request { decide: Box::new(decide), durability, reply };
+        queue.send(request).await.map_err(|_| self.stopped_error())?;
+        drop(queue);
+        answer.await.map_err(|_| self.stopped_error())?
+    }
+
+    /// Why nothing is accepted any more.
+    pub fn stopped(&self) -> Option<&str> {
+        self.stopped.get().map(String::as_str)
+    }
+
+    fn stopped_error(&self) -> Error {
+        Error::Stopped { reason: self.stopped().unwrap_or("the store is closed").to_owned() }
+    }
+
+    /// Lets waiting changes finish and ends the thread. May block; later changes get `Stopped`.
+    pub fn close(&self) {
+        drop(self.queue.lock().expect("no panic holds it").take());
+        let thread = self.thread.lock().expect("no panic holds it").take();
+        if let Some(thread) = thread
+            && thread.join().is_err()
+        {
+            tracing::error!("the commit thread panicked");
+        }
+    }
+}
+
+impl Drop for Committer {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+struct Worker {
+    index: Arc<dyn Index>,
+    requests: mpsc::Receiver<Request>,
+    group_max: usize,
+    stopped: Arc<OnceLock<String>>,
+    counters: Arc<Counters>,
+}
+
+impl Worker {
+    fn run(mut self) {
+        while let Some(first) = self.requests.blocking_recv() {
+            if let Some(reason) = self.stopped.get() {
+                refuse(first.reply, reason);
+                continue;
+            }
+            self.commit_group(first);
+        }
+    }
+
+    fn commit_group(&mut self, first: Request) {
+        let mut overlay = Overlay::new();
+        let mut bytes = 0;
+        let mut durability = Durability::Buffered;
+        let mut accepted = Vec::new();
+        let mut next = Some(first);
+        while let Some(request) = next {
+            let mut transaction = Transaction::new(&*self.index, &overlay);
+            match (request.decide)(&mut transaction) {
+                Ok(()) => {
+                    let own = transaction.into_overlay();
+                    bytes += own.iter().map(|((_, key), value)| key.len() + value.as_ref().map_or(0, Vec::len)).sum::<usize>();
+                    overlay.extend(own);
+                    if request.durability == Durability::Synced {
+                        durability = Durability::Synced;
+                    }
+                    accepted.push(request.reply);
+                }
+                Err(error) => drop(request.reply.send(Err(error))),
+            }
+            let full = accepted.len() >= self.group_max || bytes >= GROUP_BYTES_MAX;
+            next = if full { None } else { self.requests.try_recv().ok() };
+        }
+        if accepted.is_empty() {
+            return;
+        }
+        add(&self.counters.commits, accepted.len() as u64);
+        if durability == Durability::Synced {
+            add(&self.counters.commit_syncs, 1);
+        }
+        match self.index.write(&to_changes(overlay), durability) {
+            Ok(_) => accepted.into_iter().for_each(|reply| drop(reply.send(Ok(())))),
+            Err(error) => self.stop(&error, accepted),
+        }
+    }
+
+    /// A failed write or sync is final: what became of the group is unknown until the store is
+    /// opened again, so nobody in it is told that it succeeded and nothing is accepted after it.
+    fn stop(&self, error: &IndexError, group: Vec<oneshot::Sender<Result<()>>>) {
+        let reason = error.to_string();
+        tracing::error!(%reason, "the index could not be written; no more changes are accepted");
+        let no_space = matches!(error, IndexError::NoSpace(_));
+        for reply in group {
+            if no_space {
+                drop(reply.send(Err(index_error(IndexError::NoSpace(reason.clone())))));
+            } else {
+                refuse(reply, &reason);
+            }
+        }
+        drop(self.stopped.set(reason));
+    }
+}
+
+fn refuse(reply: oneshot::Sender<Result<()>>, reason: &str) {
+    drop(reply.send(Err(Error::Stopped { reason: reason.to_owned() })));
+}

@@ -1,0 +1,15 @@
+//! Making things visible: a [`Batch`] becomes one atomic change of the index.
+//!
+//! In: sealed content whose bytes are durable, and what is to be said about it. Out: a
+//! [`Receipt`]. What has become true: everything in the batch, durably, or nothing of it.
+
+mod apply;
+mod batch;
+mod committer;
+mod transaction;
+
+pub(crate) use apply::{Prepared, apply, mark_damaged};
+pub use batch::{Batch, Edge, EdgeKind, Receipt, Removal};
+pub(crate) use batch::Step;
+pub(crate) use committer::Committer;
+pub(crate) use transaction::{Transaction, decoded};

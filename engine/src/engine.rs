@@ -1,0 +1,437 @@
+//! The engine: everything a caller does with a store goes through here.
+
+use std::{
+    fs::{self, File},
+    io::Write,
+    path::Path,
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use rustix::fs::{FlockOperation, flock};
+use tokio::task::JoinHandle;
+
+use crate::{
+    Algorithm, Digest, Namespace,
+    commit::{Batch, Prepared, Receipt, Step, apply, decoded},
+    error::{Error, Result, What},
+    format::{BlobRecord, ChunkSums, FORMAT_LINE, Health, NameRecord, Placement, VERSION, keys},
+    index::{Changes, Condition, Durability, Index, MemoryIndex, Outcome, Table},
+    ingest::{Proven, Sealed, Upload, UploadId, UploadStatus, uploads_path},
+    io::{self, Disk, open_disk},
+    options::{INLINE_BYTES_LIMIT, IndexKind, Options},
+    read::{Blob, Found, Named, Referring, find, open},
+    statistics::{Statistics, add},
+    store::{Parts, Store, blocking, index_error},
+    tier::LocalTier,
+};
+
+/// An open store. Cloning shares it. [`Engine::close`] it before the process ends, or the next
+/// opening has to bring uploads back to their last checkpoint.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Arc<Store>,
+    backend: io::Backend,
+    backend_note: Option<String>,
+    tending: std::sync::Mutex<Option<JoinHandle<()>>>,
+    /// Locked as long as it is open.
+    _lock: Option<File>,
+}
+
+impl Engine {
+    /// Opens the store at `root`, which is created if it does not exist. Call inside a tokio
+    /// runtime.
+    ///
+    /// Errors: `InUse`; `Store` for a foreign format or a damaged index; `Io` for a root that
+    /// cannot be written.
+    pub async fn open(root: &Path, options: Options) -> Result<Engine> {
+        let path = root.to_owned();
+        let lock = blocking(move || prepare_root(&path)).await?;
+        let root_path = root.to_owned();
+        let backend = options.backend;
+        let opened = blocking(move || open_disk(&root_path, backend).map_err(|source| Error::io("opening the root", source))).await?;
+        let index_path = root.join("index");
+        let index_options = options.clone();
+        let index = blocking(move || open_index(&index_path, &index_options)).await?;
+        let parts = Parts { root: root.to_owned(), options, index, disk: opened.disk.clone(), tier: Arc::new(LocalTier::new(opened.disk)) };
+        Engine::over(parts, opened.backend, opened.note, Some(lock)).await
+    }
+
+    /// An engine over a disk and an index of the caller's: for models and simulations.
+    pub async fn simulated(disk: Arc<dyn Disk>, index: Arc<dyn Index>, options: Options) -> Result<Engine> {
+        let tier = Arc::new(LocalTier::new(disk.clone()));
+        let parts = Parts { root: "simulated".into(), options, index, disk, tier };
+        Engine::over(parts, io::Backend::Auto, None, None).await
+    }
+
+    async fn over(parts: Parts, backend: io::Backend, backend_note: Option<String>, lock: Option<File>) -> Result<Engine> {
+        if parts.options.inline_bytes_max > INLINE_BYTES_LIMIT {
+            return Err(Error::TooLarge { what: "inline_bytes_max", max: INLINE_BYTES_LIMIT as u64 });
+        }
+        check_format(&*parts.index)?;
+        let store = Arc::new(Store::new(parts)?);
+        recover_uploads(&store).await?;
+        let tending = tokio::spawn(tend_uploads(Arc::downgrade(&store), store.options.upload_settle));
+        let inner = Inner { store, backend, backend_note, tending: Some(tending).into(), _lock: lock };
+        Ok(Engine { inner: Arc::new(inner) })
+    }
+
+    fn store(&self) -> &Arc<Store> {
+        &self.inner.store
+    }
+
+    /// Writes all open uploads down, finishes what waits and makes everything durable. Changes are
+    /// refused afterwards.
+    pub async fn close(&self) -> Result<()> {
+        let tending = self.inner.tending.lock().expect("no panic holds it").take();
+        if let Some(task) = tending {
+            task.abort();
+        }
+        let store = self.store();
+        if store.committer.stopped().is_none() {
+            store.sessions.tend(store, std::time::Duration::ZERO).await;
+            // An empty change that is synced makes all earlier ones durable.
+            let epoch = |transaction: &mut crate::commit::Transaction<'_>| {
+                let format = transaction.get(Table::Meta, keys::FORMAT)?.unwrap_or_default();
+                transaction.put(Table::Meta, keys::FORMAT.to_vec(), format);
+                Ok(())
+            };
+            store.committer.run(Durability::Synced, epoch).await?;
+        }
+        let closing = store.clone();
+        blocking(move || {
+            closing.committer.close();
+            Ok(())
+        })
+        .await
+    }
+
+    /// Which disk moves the bytes, and why it was not the ring.
+    pub fn backend(&self) -> (io::Backend, Option<&str>) {
+        (self.inner.backend, self.inner.backend_note.as_deref())
+    }
+
+    /// Whether changes are accepted; `Stopped` after the index could not be written.
+    pub fn accepting(&self) -> Result<()> {
+        match self.store().committer.stopped() {
+            None => Ok(()),
+            Some(reason) => Err(Error::Stopped { reason: reason.to_owned() }),
+        }
+    }
+
+    pub fn statistics(&self) -> Statistics {
+        self.store().counters.read()
+    }
+
+    /// Upload sessions that are known, running or written down.
+    pub fn uploads_open(&self) -> usize {
+        self.store().sessions.count()
+    }
+
+    /// Begins an upload whose digest will be of `algorithm` (another one costs a second pass over
+    /// the bytes). It belongs to its namespace and exists nowhere else.
+    pub async fn begin(&self, namespace: &Namespace, algorithm: Algorithm) -> Result<UploadId> {
+        self.accepting()?;
+        Ok(self.store().sessions.begin(self.store(), namespace, algorithm))
+    }
+
+    /// Where an upload stands. Errors: `NotFound`.
+    pub async fn upload_status(&self, namespace: &Namespace, id: UploadId) -> Result<UploadStatus> {
+        self.store().sessions.status(namespace, id)
+    }
+
+    /// Becomes the writer of an upload. Errors: `NotFound`; `Busy` while there is another writer.
+    pub async fn resume(&self, namespace: &Namespace, id: UploadId) -> Result<Upload> {
+        Upload::resume(self.store(), &self.store().sessions, namespace, id).await
+    }
+
+    /// Discards an upload. Errors: as `resume`.
+    pub async fn cancel(&self, namespace: &Namespace, id: UploadId) -> Result<()> {
+        self.resume(namespace, id).await?.abandon().await
+    }
+
+    /// Proves content that is in memory. Errors: `DigestMismatch`.
+    pub async fn seal_bytes(&self, expected: Digest, content: Bytes) -> Result<Sealed> {
+        if content.len() > self.store().options.inline_bytes_max {
+            // A random session that nobody else can know.
+            let nobody = Namespace::new("-").expect("a valid namespace");
+            let id = self.begin(&nobody, expected.algorithm()).await?;
+            let mut upload = self.resume(&nobody, id).await?;
+            upload.announce(Some(content.len() as u64), Some(expected)).await?;
+            upload.append(&content).await?;
+            return upload.seal(&expected).await;
+        }
+        let found = Digest::of(expected.algorithm(), &content);
+        if found != expected {
+            return Err(Error::DigestMismatch { expected, found });
+        }
+        let mut sums = ChunkSums::default();
+        sums.update(&content);
+        let size = content.len() as u64;
+        let record = BlobRecord { health: Health::Sound, placement: Placement::Inline, size, sums: sums.finish() };
+        let proven = Proven { digest: found, record: Some(record), inline: content, upload: None };
+        Ok(Sealed { proven, size, staged: None })
+    }
+
+    /// Makes a batch durable and visible, whole or not at all.
+    ///
+    /// Errors: those of the batch's steps; `NoSpace`; `Stopped`.
+    pub async fn commit(&self, batch: Batch) -> Result<Receipt> {
+        let store = self.store();
+        let Batch { namespace, steps } = batch;
+        let mut slots: Vec<usize> = steps
+            .iter()
+            .filter_map(|step| match step {
+                Step::Content { sealed, .. } if sealed.staged.is_some() => Some(Store::placing_slot(sealed.digest())),
+                _ => None,
+            })
+            .collect();
+        // In order and without repetition, so that two batches never wait for each other.
+        slots.sort_unstable();
+        slots.dedup();
+        let mut locks = Vec::with_capacity(slots.len());
+        for slot in slots {
+            locks.push(store.lock_placing(slot).await);
+        }
+        let mut prepared = Vec::with_capacity(steps.len());
+        let mut staged = Vec::new();
+        for step in steps {
+            prepared.push(match step {
+                Step::Content { sealed, label, edges } => {
+                    place(store, &sealed).await?;
+                    staged.extend(sealed.staged);
+                    Prepared::Content { proven: sealed.proven, label, edges }
+                }
+                Step::Mount { digest, from } => Prepared::Mount { digest, from },
+                Step::Require { digest, size, labelled } => Prepared::Require { digest, size, labelled },
+                Step::Bind { name, digest } => Prepared::Bind { name, digest },
+                Step::Unbind { name } => Prepared::Unbind { name },
+                Step::Remove { digest, policy } => Prepared::Remove { digest, policy },
+            });
+        }
+        let now = store.options.environment.unix_ms();
+        let decide = move |transaction: &mut crate::commit::Transaction<'_>| apply(transaction, &namespace, prepared, now);
+        store.committer.run(Durability::Synced, decide).await?;
+        drop(staged);
+        drop(locks);
+        Ok(Receipt(()))
+    }
+
+    /// Looks content up. Errors: `NotFound`, also for damaged content.
+    pub async fn find(&self, namespace: &Namespace, digest: &Digest) -> Result<Found> {
+        find(self.store(), namespace, digest).await
+    }
+
+    /// Opens content for reading. Errors: `NotFound`; `Damaged` when that shows at once.
+    pub async fn open_blob(&self, namespace: &Namespace, digest: &Digest) -> Result<Blob> {
+        open(self.store(), namespace, digest).await
+    }
+
+    /// What a name points at. Errors: `NotFound`, of the namespace or the name.
+    pub async fn resolve(&self, namespace: &Namespace, name: &str) -> Result<Digest> {
+        if !crate::namespace::is_name(name) {
+            return Err(Error::NotFound { what: What::Name });
+        }
+        match self.store().get(Table::Names, &keys::name(namespace, name)).await? {
+            Some(bytes) => Ok(decoded(NameRecord::decode(&bytes))?.digest),
+            None => {
+                self.require_namespace(namespace).await?;
+                Err(Error::NotFound { what: What::Name })
+            }
+        }
+    }
+
+    /// Opens what a name points at.
+    pub async fn resolve_open(&self, namespace: &Namespace, name: &str) -> Result<Blob> {
+        let digest = self.resolve(namespace, name).await?;
+        self.open_blob(namespace, &digest).await
+    }
+
+    /// Whether anything was ever put into a namespace. Errors: `NotFound`.
+    pub async fn require_namespace(&self, namespace: &Namespace) -> Result<()> {
+        match self.store().get(Table::Namespaces, &keys::namespace(namespace)).await? {
+            Some(_) => Ok(()),
+            None => Err(Error::NotFound { what: What::Namespace }),
+        }
+    }
+
+    /// Names after `after` in byte order. Errors: `NotFound` for an unknown namespace.
+    pub async fn names(&self, namespace: &Namespace, after: Option<&str>, limit: usize) -> Result<Vec<Named>> {
+        self.require_namespace(namespace).await?;
+        let prefix = keys::within(namespace);
+        let after = after.map(|name| [prefix.as_slice(), name.as_bytes()].concat());
+        let skip = prefix.len();
+        let pairs = self.store().scan(Table::Names, prefix, after, limit).await?;
+        let named = pairs.into_iter().map(|(key, value)| {
+            let digest = decoded(NameRecord::decode(&value))?.digest;
+            Ok(Named { name: String::from_utf8_lossy(&key[skip..]).into_owned(), digest })
+        });
+        named.collect()
+    }
+
+    /// Namespaces after `after` in byte order.
+    pub async fn namespaces(&self, after: Option<&str>, limit: usize) -> Result<Vec<String>> {
+        let after = after.map(|name| name.as_bytes().to_vec());
+        let pairs = self.store().scan(Table::Namespaces, Vec::new(), after, limit).await?;
+        Ok(pairs.into_iter().map(|(key, _)| String::from_utf8_lossy(&key).into_owned()).collect())
+    }
+
+    /// Documents that refer to `target`, in the order of their digests, after `after`.
+    pub async fn referring(
+        &self,
+        namespace: &Namespace,
+        target: &Digest,
+        after: Option<&Digest>,
+        limit: usize,
+    ) -> Result<Vec<Referring>> {
+        let kind = crate::EdgeKind::Refers;
+        let after = after.map(|source| keys::edge(namespace, target, kind, source));
+        let pairs = self.store().scan(Table::Reverse, keys::edges(namespace, target, kind), after, limit).await?;
+        let referring = pairs.into_iter().map(|(key, payload)| match keys::split_edge(&key) {
+            Some((_, _, _, digest)) => Ok(Referring { digest, payload }),
+            None => Err(Error::Store { path: "index".into(), reason: "a malformed edge key".to_owned() }),
+        });
+        referring.collect()
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Ok(mut tending) = self.tending.lock()
+            && let Some(task) = tending.take()
+        {
+            task.abort();
+        }
+    }
+}
+
+/// Brings sealed content to its final place, unless sound content is there already. The caller
+/// holds the digest's placing lock until the commit.
+async fn place(store: &Store, sealed: &Sealed) -> Result<()> {
+    let Some(staged) = &sealed.staged else {
+        if sealed.proven.record.is_none() {
+            add(&store.counters.blobs_deduplicated, 1);
+        }
+        return Ok(());
+    };
+    if store.is_stored(sealed.digest()).await? {
+        add(&store.counters.blobs_deduplicated, 1);
+        return Ok(());
+    }
+    let placed = store.tier.place(&staged.file, sealed.size, sealed.digest()).await;
+    placed.map_err(|source| Error::io("placing a blob", source))?;
+    add(&store.counters.blobs_stored, 1);
+    Ok(())
+}
+
+/// Makes the root, takes its lock, and writes or checks its format line.
+fn prepare_root(root: &Path) -> Result<File> {
+    use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+    let failed = |source| Error::io("preparing the root", source);
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(root).map_err(failed)?;
+    let lock = fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(root.join("LOCK")).map_err(failed)?;
+    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::WOULDBLOCK) => return Err(Error::InUse { path: root.to_owned() }),
+        Err(errno) => return Err(failed(errno.into())),
+    }
+    let path = root.join("FORMAT");
+    match fs::read_to_string(&path) {
+        Ok(line) if line == FORMAT_LINE => {}
+        Ok(line) => {
+            let reason = format!("expected {:?}, found {:?}: this is not a store of this version", FORMAT_LINE.trim(), line.trim());
+            return Err(Error::Store { path, reason });
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => write_format(root).map_err(failed)?,
+        Err(error) => return Err(failed(error)),
+    }
+    Ok(lock)
+}
+
+/// The format line appears whole or not at all, also after a crash.
+fn write_format(root: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let foreign = fs::read_dir(root)?.filter_map(std::result::Result::ok).any(|entry| {
+        let name = entry.file_name();
+        name != "LOCK" && name != "FORMAT.new" && name != "lost+found"
+    });
+    if foreign {
+        return Err(std::io::Error::other("the directory is not empty and not a store; choose an empty one"));
+    }
+    let staged = root.join("FORMAT.new");
+    let mut file = fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&staged)?;
+    file.write_all(FORMAT_LINE.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&staged, root.join("FORMAT"))?;
+    File::open(root)?.sync_all()
+}
+
+fn open_index(path: &Path, options: &Options) -> Result<Arc<dyn Index>> {
+    match options.index {
+        IndexKind::Memory => Ok(Arc::new(MemoryIndex::default())),
+        #[cfg(feature = "rocks")]
+        IndexKind::Rocks => {
+            let rocks = crate::index::RocksOptions { cache_bytes: options.cache_bytes, ..Default::default() };
+            let index = crate::index::RocksIndex::open(path, rocks).map_err(|error| match index_error(error) {
+                Error::Store { reason, .. } => Error::Store { path: path.to_owned(), reason },
+                Error::InUse { .. } => Error::InUse { path: path.to_owned() },
+                other => other,
+            })?;
+            Ok(Arc::new(index))
+        }
+        #[cfg(not(feature = "rocks"))]
+        IndexKind::Rocks => {
+            let reason = "this build has no RocksDB index (feature `rocks`)".to_owned();
+            Err(Error::Store { path: path.to_owned(), reason })
+        }
+    }
+}
+
+/// A new index gets the format version; another version is refused.
+fn check_format(index: &dyn Index) -> Result<()> {
+    let ours = VERSION.to_le_bytes().to_vec();
+    match index.get(Table::Meta, keys::FORMAT).map_err(index_error)? {
+        Some(found) if found == ours => Ok(()),
+        Some(found) => {
+            let reason = format!("index format {VERSION} expected, {found:?} found");
+            Err(Error::Store { path: "index".into(), reason })
+        }
+        None => {
+            let changes = Changes {
+                conditions: vec![Condition { table: Table::Meta, key: keys::FORMAT.to_vec(), expected: None }],
+                writes: vec![(Table::Meta, keys::FORMAT.to_vec(), Some(ours))],
+            };
+            match index.write(&changes, Durability::Synced).map_err(index_error)? {
+                Outcome::Applied => Ok(()),
+                Outcome::Conflict => Err(Error::InUse { path: "index".into() }),
+            }
+        }
+    }
+}
+
+/// Learns the written-down uploads and clears the upload area of everything else.
+async fn recover_uploads(store: &Arc<Store>) -> Result<()> {
+    let loading = store.clone();
+    let known = blocking(move || loading.sessions.load(&loading)).await?;
+    let area = uploads_path();
+    let entries = store.disk.list(&area).await.map_err(|source| Error::io("reading the upload area", source))?;
+    for entry in entries {
+        if !known.iter().any(|id| id.to_string() == entry.name) {
+            store.disk.unlink(&area.join(&entry.name)).await.map_err(|source| Error::io("clearing the upload area", source))?;
+        }
+    }
+    Ok(())
+}
+
+async fn tend_uploads(store: std::sync::Weak<Store>, settle: std::time::Duration) {
+    let period = (settle / 2).max(std::time::Duration::from_millis(50));
+    loop {
+        tokio::time::sleep(period).await;
+        let Some(store) = store.upgrade() else { return };
+        store.sessions.tend(&store, settle).await;
+    }
+}

@@ -1,0 +1,100 @@
+//! Engine errors, sorted by what the caller can do about them.
+
+use std::{io, path::PathBuf};
+
+use crate::digest::Digest;
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Everything an engine operation can report. Match on the variant, never on the text.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The namespace holds no such blob, name or upload. Nothing to retry.
+    #[error("{what} is not known in this namespace")]
+    NotFound { what: What },
+
+    /// The bytes do not have the digest they were announced with.
+    #[error("digest mismatch: expected {expected}, the bytes have {found}")]
+    DigestMismatch { expected: Digest, found: Digest },
+
+    /// A chunk was not the next one of its upload.
+    #[error("upload is at offset {expected}, the chunk starts at {found}")]
+    OutOfOrder { expected: u64, found: u64 },
+
+    /// Another writer holds the upload session.
+    #[error("another request is writing to this upload; wait for it to end")]
+    Busy,
+
+    /// A limit of `Options` was reached.
+    #[error("{what} is limited to {max}")]
+    TooLarge { what: &'static str, max: u64 },
+
+    /// The namespace does not hold what the new content needs.
+    #[error("{digest} is needed but not in this namespace")]
+    Missing { digest: Digest },
+
+    /// The namespace holds the content, but with another size than was said.
+    #[error("{digest} has {expected} bytes, not {found}")]
+    WrongSize { digest: Digest, expected: u64, found: u64 },
+
+    /// The content is still needed by other content of the namespace.
+    #[error("{digest} is needed by {by}")]
+    Needed { digest: Digest, by: Digest },
+
+    /// Stored bytes do not match their checksum. The blob answers as not found until it is
+    /// pushed again.
+    #[error("{digest} is damaged at offset {offset}: checksum {expected:08x} expected, {found:08x} found; push it again to heal it")]
+    Damaged { digest: Digest, offset: u64, expected: u32, found: u32 },
+
+    /// The store on disk cannot be used as it is: a foreign format, a damaged index.
+    #[error("{path}: {reason}")]
+    Store { path: PathBuf, reason: String },
+
+    /// Another process has the store open.
+    #[error("{path} is in use by another process; stop it or choose another root")]
+    InUse { path: PathBuf },
+
+    /// The device is full. Reads and deletes still work.
+    #[error("no space left in the store")]
+    NoSpace,
+
+    /// An earlier write or sync of the index failed. Nothing is acknowledged until the store is
+    /// opened again.
+    #[error("the store stopped accepting changes after a failed write: {reason}")]
+    Stopped { reason: String },
+
+    /// The operating system refused an operation.
+    #[error("{context}: {source}")]
+    Io { context: &'static str, source: io::Error },
+}
+
+/// What was looked for and not found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum What {
+    Blob,
+    Name,
+    Upload,
+    Namespace,
+}
+
+impl std::fmt::Display for What {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            What::Blob => "blob",
+            What::Name => "name",
+            What::Upload => "upload",
+            What::Namespace => "namespace",
+        })
+    }
+}
+
+impl Error {
+    /// Wraps an operating system error; a full device becomes [`Error::NoSpace`].
+    pub fn io(context: &'static str, source: io::Error) -> Self {
+        match source.raw_os_error() {
+            Some(libc::ENOSPC | libc::EDQUOT) => Error::NoSpace,
+            _ => Error::Io { context, source },
+        }
+    }
+}

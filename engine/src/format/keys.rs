@@ -1,0 +1,114 @@
+//! Index keys. A namespace in a key ends with NUL (it can have none), a digest has the length its
+//! first byte tells, so every prefix below is unambiguous and every look-up by prefix stays within
+//! one namespace.
+
+use crate::{Digest, Namespace, commit::EdgeKind};
+
+/// `Namespaces`: the namespace itself.
+pub fn namespace(namespace: &Namespace) -> Vec<u8> {
+    namespace.as_str().as_bytes().to_vec()
+}
+
+/// The prefix of everything of one namespace in the tables keyed by it.
+pub fn within(namespace: &Namespace) -> Vec<u8> {
+    let mut key = Vec::with_capacity(namespace.as_str().len() + 72);
+    key.extend_from_slice(namespace.as_str().as_bytes());
+    key.push(0);
+    key
+}
+
+/// `Members`: namespace NUL digest.
+pub fn member(namespace: &Namespace, digest: &Digest) -> Vec<u8> {
+    let mut key = within(namespace);
+    digest.encode(&mut key);
+    key
+}
+
+/// `Holders`: digest namespace.
+pub fn holder(digest: &Digest, namespace: &Namespace) -> Vec<u8> {
+    let mut key = digest.to_key();
+    key.extend_from_slice(namespace.as_str().as_bytes());
+    key
+}
+
+/// `Names`: namespace NUL name.
+pub fn name(namespace: &Namespace, name: &str) -> Vec<u8> {
+    let mut key = within(namespace);
+    key.extend_from_slice(name.as_bytes());
+    key
+}
+
+/// `Bindings`: namespace NUL digest name.
+pub fn binding(namespace: &Namespace, digest: &Digest, name: &str) -> Vec<u8> {
+    let mut key = member(namespace, digest);
+    key.extend_from_slice(name.as_bytes());
+    key
+}
+
+/// `Edges` with (source, target), `Reverse` with (target, source): namespace NUL digest kind digest.
+pub fn edge(namespace: &Namespace, from: &Digest, kind: EdgeKind, to: &Digest) -> Vec<u8> {
+    let mut key = edges(namespace, from, kind);
+    to.encode(&mut key);
+    key
+}
+
+/// The prefix of all edges of one kind at one digest.
+pub fn edges(namespace: &Namespace, from: &Digest, kind: EdgeKind) -> Vec<u8> {
+    let mut key = member(namespace, from);
+    key.push(kind as u8);
+    key
+}
+
+/// `Garbage`, a member that lost what kept it: namespace NUL digest.
+pub fn candidate(namespace: &Namespace, digest: &Digest) -> Vec<u8> {
+    member(namespace, digest)
+}
+
+/// `Garbage`, content that lost its last holder: NUL digest.
+pub fn unheld(digest: &Digest) -> Vec<u8> {
+    let mut key = vec![0];
+    digest.encode(&mut key);
+    key
+}
+
+/// `Meta`: the collection epoch, a counter of 64 bits.
+pub const EPOCH: &[u8] = b"epoch";
+
+/// `Meta`: the format version, 32 bits.
+pub const FORMAT: &[u8] = b"format";
+
+/// Splits namespace NUL rest.
+pub fn split_namespace(key: &[u8]) -> Option<(Namespace, &[u8])> {
+    let end = key.iter().position(|byte| *byte == 0)?;
+    let namespace = Namespace::new(std::str::from_utf8(&key[..end]).ok()?).ok()?;
+    Some((namespace, &key[end + 1..]))
+}
+
+/// Splits an `Edges` or `Reverse` key.
+pub fn split_edge(key: &[u8]) -> Option<(Namespace, Digest, EdgeKind, Digest)> {
+    let (namespace, rest) = split_namespace(key)?;
+    let (from, rest) = Digest::decode(rest)?;
+    let (kind, rest) = rest.split_first()?;
+    let (to, rest) = Digest::decode(rest)?;
+    rest.is_empty().then_some((namespace, from, EdgeKind::from_tag(*kind)?, to))
+}
+
+/// Splits a key that is namespace NUL digest.
+pub fn split_member(key: &[u8]) -> Option<(Namespace, Digest)> {
+    let (namespace, rest) = split_namespace(key)?;
+    let (digest, rest) = Digest::decode(rest)?;
+    rest.is_empty().then_some((namespace, digest))
+}
+
+/// Splits a `Holders` key.
+pub fn split_holder(key: &[u8]) -> Option<(Digest, Namespace)> {
+    let (digest, rest) = Digest::decode(key)?;
+    Some((digest, Namespace::new(std::str::from_utf8(rest).ok()?).ok()?))
+}
+
+/// Splits a `Bindings` key.
+pub fn split_binding(key: &[u8]) -> Option<(Namespace, Digest, &str)> {
+    let (namespace, rest) = split_namespace(key)?;
+    let (digest, rest) = Digest::decode(rest)?;
+    Some((namespace, digest, std::str::from_utf8(rest).ok()?))
+}

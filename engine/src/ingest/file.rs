@@ -1,0 +1,197 @@
+//! A growing file: bytes are gathered in aligned buffers and written while more come in.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use crate::{
+    environment::Environment,
+    error::{Error, Result},
+    io::{ALIGNMENT, Buffer, Disk, Handle, Op, Pool, StorePath},
+};
+
+/// The first buffer of a file, and every buffer of a slow client: what 2,000 of them hold counts.
+const BUFFER_BYTES_MIN: usize = 64 << 10;
+
+/// Buffers double while they fill quickly, up to this. With [`IN_FLIGHT_MAX`] writes under way an
+/// upload holds at most 2 MiB.
+const BUFFER_BYTES_MAX: usize = 512 << 10;
+
+/// Writes under way per file; with three the disk never waits for the hash.
+const IN_FLIGHT_MAX: usize = 3;
+
+/// A buffer that took longer than this to fill belongs to a slow client.
+const SLOW: Duration = Duration::from_millis(500);
+
+/// What a file sink needs from the store.
+#[derive(Clone)]
+pub(super) struct Means {
+    pub disk: Arc<dyn Disk>,
+    pub pool: Pool,
+    pub environment: Arc<dyn Environment>,
+}
+
+pub(super) struct FileSink {
+    means: Means,
+    file: Handle,
+    /// Bytes before this offset are written or on their way; a multiple of the alignment.
+    flushed: u64,
+    /// Bytes from `flushed` on.
+    tail: Option<Buffer>,
+    tail_since: Duration,
+    buffer_bytes: usize,
+    /// Oldest first. Awaited in place, so that a dropped caller loses none.
+    in_flight: VecDeque<Op<Buffer>>,
+    /// A padded copy of the tail is under way: it must land before its place is written again.
+    tail_in_flight: bool,
+    broken: bool,
+}
+
+impl FileSink {
+    /// A new unnamed file with room for `reserve` bytes.
+    pub async fn create(means: Means, reserve: u64) -> Result<Self> {
+        let file = means.disk.create(reserve).await.map_err(|source| Error::io("creating an upload file", source))?;
+        Ok(FileSink::over(means, file, 0))
+    }
+
+    /// A suspended upload's file, of which `offset` bytes count.
+    pub async fn reopen(means: Means, path: &StorePath, offset: u64) -> Result<Self> {
+        let file = means.disk.open(path, true).await.map_err(|source| Error::io("opening an upload file", source))?;
+        let flushed = offset - offset % ALIGNMENT as u64;
+        let mut sink = FileSink::over(means, file, flushed);
+        let rest = usize::try_from(offset - flushed).expect("less than the alignment");
+        if rest > 0 {
+            let buffer = sink.means.pool.take(sink.buffer_bytes).await;
+            let read = sink.means.disk.read(&sink.file, buffer, flushed, rest);
+            let tail = read.await.map_err(|source| Error::io("reading an upload file", source))?;
+            if tail.filled().len() != rest {
+                return Err(Error::io("reading an upload file", std::io::ErrorKind::UnexpectedEof.into()));
+            }
+            sink.tail = Some(tail);
+        }
+        Ok(sink)
+    }
+
+    fn over(means: Means, file: Handle, flushed: u64) -> Self {
+        FileSink {
+            tail_since: means.environment.monotonic(),
+            means,
+            file,
+            flushed,
+            tail: None,
+            buffer_bytes: BUFFER_BYTES_MIN,
+            in_flight: VecDeque::new(),
+            tail_in_flight: false,
+            broken: false,
+        }
+    }
+
+    pub fn handle(&self) -> &Handle {
+        &self.file
+    }
+
+    /// Waits until bytes can be taken, and says how many: at least one. Cancel safe.
+    pub async fn room(&mut self) -> Result<usize> {
+        while self.in_flight.len() >= IN_FLIGHT_MAX || (self.tail_in_flight && !self.in_flight.is_empty()) {
+            self.land_one().await?;
+        }
+        self.tail_in_flight = false;
+        if self.tail.is_none() {
+            self.tail = Some(self.means.pool.take(self.buffer_bytes).await);
+            self.tail_since = self.means.environment.monotonic();
+        }
+        self.check()?;
+        Ok(self.tail.as_ref().map_or(0, Buffer::spare))
+    }
+
+    /// Takes at most `room` bytes.
+    pub fn push(&mut self, bytes: &[u8]) {
+        let tail = self.tail.as_mut().expect("room() was awaited");
+        let taken = tail.extend(bytes);
+        assert_eq!(taken, bytes.len(), "room() said how many");
+        if tail.spare() == 0 {
+            self.start_write();
+        }
+    }
+
+    fn start_write(&mut self) {
+        let Some(buffer) = self.tail.take() else { return };
+        let elapsed = self.means.environment.monotonic().saturating_sub(self.tail_since);
+        self.buffer_bytes =
+            if elapsed > SLOW { BUFFER_BYTES_MIN } else { (self.buffer_bytes * 2).min(BUFFER_BYTES_MAX) };
+        let written = buffer.filled().len() as u64;
+        self.in_flight.push_back(self.means.disk.write(&self.file, buffer, self.flushed));
+        self.flushed += written;
+    }
+
+    /// Brings every byte taken so far to the file; the last block is padded with zeros and stays
+    /// in memory for what follows. Cancel safe.
+    pub async fn settle(&mut self) -> Result<()> {
+        self.land_all().await?;
+        if let Some(tail) = &self.tail
+            && !tail.filled().is_empty()
+        {
+            let mut copy = self.means.pool.take(tail.filled().len()).await;
+            copy.extend(tail.filled());
+            copy.pad_to_alignment();
+            self.tail_in_flight = true;
+            self.in_flight.push_back(self.means.disk.write(&self.file, copy, self.flushed));
+        }
+        self.land_all().await?;
+        self.tail_in_flight = false;
+        Ok(())
+    }
+
+    /// Like `settle`, for a file that is complete: the tail is given up.
+    pub async fn finish(&mut self) -> Result<()> {
+        self.land_all().await?;
+        if let Some(mut tail) = self.tail.take()
+            && !tail.filled().is_empty()
+        {
+            tail.pad_to_alignment();
+            self.in_flight.push_back(self.means.disk.write(&self.file, tail, self.flushed));
+        }
+        self.land_all().await
+    }
+
+    /// Waits for the writes under way. Cancel safe.
+    pub async fn land_all(&mut self) -> Result<()> {
+        while !self.in_flight.is_empty() {
+            self.land_one().await?;
+        }
+        self.check()
+    }
+
+    async fn land_one(&mut self) -> Result<()> {
+        let Some(oldest) = self.in_flight.front_mut() else { return Ok(()) };
+        let landed = oldest.await;
+        drop(self.in_flight.pop_front());
+        landed.map(drop).map_err(|source| {
+            self.broken = true;
+            Error::io("writing an upload file", source)
+        })
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.broken {
+            return Err(Error::io("writing an upload file", std::io::Error::other("an earlier write of this upload failed")));
+        }
+        Ok(())
+    }
+
+    /// Feeds the first `len` bytes of a settled file to `consume`.
+    pub async fn read_back(&mut self, len: u64, mut consume: impl FnMut(&[u8])) -> Result<()> {
+        let mut offset = 0;
+        let mut buffer = self.means.pool.take(BUFFER_BYTES_MAX).await;
+        while offset < len {
+            let count = usize::try_from(len - offset).unwrap_or(usize::MAX).min(BUFFER_BYTES_MAX);
+            buffer.clear();
+            let read = self.means.disk.read(&self.file, buffer, offset, count);
+            buffer = read.await.map_err(|source| Error::io("reading an upload file", source))?;
+            if buffer.filled().is_empty() {
+                return Err(Error::io("reading an upload file", std::io::ErrorKind::UnexpectedEof.into()));
+            }
+            consume(buffer.filled());
+            offset += buffer.filled().len() as u64;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,17 @@
+//! Bytes on their way in.
+//!
+//! In: bytes of a session, in order, over any number of requests and restarts. Out: [`Sealed`].
+//! What has become true: the bytes lie in the store's file system (or in memory, if small) and
+//! have the digest they were announced with. Not yet: durable, visible.
+
+mod file;
+mod intake;
+mod sealed;
+mod session;
+mod upload;
+
+pub(crate) use sealed::Proven;
+pub use sealed::Sealed;
+pub(crate) use session::{Sessions, uploads_path};
+pub use session::{UploadId, UploadStatus};
+pub use upload::Upload;

@@ -1,0 +1,275 @@
+//! Upload sessions: who may write to which upload, and what happens to it when nobody does.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    str::FromStr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use super::intake::Intake;
+use crate::{
+    Algorithm, Namespace,
+    commit::decoded,
+    error::{Error, Result, What},
+    format::UploadRecord,
+    index::{Durability, Table},
+    io::StorePath,
+    statistics::add,
+    store::Store,
+};
+
+/// An upload's id: 128 random bits, written as 32 hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct UploadId(u128);
+
+impl UploadId {
+    pub(crate) fn from_key(key: &[u8]) -> Option<Self> {
+        Some(UploadId(u128::from_be_bytes(key.try_into().ok()?)))
+    }
+
+    pub(crate) fn to_key(self) -> Vec<u8> {
+        self.0.to_be_bytes().to_vec()
+    }
+
+    /// Where the file of a suspended upload lies.
+    pub(crate) fn path(self) -> StorePath {
+        uploads_path().join(&self.to_string())
+    }
+}
+
+/// The upload area.
+pub(crate) fn uploads_path() -> StorePath {
+    StorePath::root().join("uploads")
+}
+
+impl fmt::Display for UploadId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl FromStr for UploadId {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let plain = text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        let id = plain.then(|| u128::from_str_radix(text, 16).ok()).flatten();
+        id.map(UploadId).ok_or(Error::NotFound { what: What::Upload })
+    }
+}
+
+/// What a client may know of its upload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UploadStatus {
+    /// Bytes received so far: where the next chunk starts.
+    pub offset: u64,
+}
+
+pub(super) struct Session {
+    pub id: UploadId,
+    pub namespace: Namespace,
+    /// A writer holds the session.
+    claimed: AtomicBool,
+    pub offset: AtomicU64,
+    /// Monotonic milliseconds of the last writer's end.
+    touched_ms: AtomicU64,
+    pub state: Arc<tokio::sync::Mutex<State>>,
+}
+
+#[derive(Default)]
+pub(super) struct State {
+    /// `None`: written down (if `stored`) or ended.
+    pub intake: Option<Intake>,
+    /// There is a record of it in the index.
+    pub stored: bool,
+    /// The record, if any, is not up to date.
+    pub dirty: bool,
+    pub ended: bool,
+}
+
+impl Session {
+    pub fn touch(&self, now: Duration) {
+        self.touched_ms.store(millis(now), Ordering::Relaxed);
+    }
+
+    fn quiet_for(&self, now: Duration) -> Duration {
+        Duration::from_millis(millis(now).saturating_sub(self.touched_ms.load(Ordering::Relaxed)))
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A writer's exclusive hold; released when dropped.
+pub(super) struct Claim {
+    pub session: Arc<Session>,
+    environment: Arc<dyn crate::environment::Environment>,
+}
+
+impl Claim {
+    fn new(session: Arc<Session>, store: &Store) -> Result<Self> {
+        if session.claimed.swap(true, Ordering::AcqRel) {
+            return Err(Error::Busy);
+        }
+        Ok(Claim { session, environment: store.options.environment.clone() })
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.session.touch(self.environment.monotonic());
+        self.session.claimed.store(false, Ordering::Release);
+    }
+}
+
+/// All uploads the store knows of. A quiet session costs an entry here and its record.
+#[derive(Default)]
+pub(crate) struct Sessions {
+    known: Mutex<HashMap<UploadId, Arc<Session>>>,
+}
+
+impl Sessions {
+    pub fn begin(&self, store: &Store, namespace: &Namespace, algorithm: Algorithm) -> UploadId {
+        let id = UploadId(store.options.environment.random());
+        let state = State { intake: Some(Intake::new(algorithm)), dirty: true, ..State::default() };
+        self.insert(store, id, namespace.clone(), 0, state);
+        add(&store.counters.uploads_begun, 1);
+        id
+    }
+
+    fn insert(&self, store: &Store, id: UploadId, namespace: Namespace, offset: u64, state: State) {
+        let session = Session {
+            id,
+            namespace,
+            claimed: AtomicBool::new(false),
+            offset: AtomicU64::new(offset),
+            touched_ms: AtomicU64::new(millis(store.options.environment.monotonic())),
+            state: Arc::new(tokio::sync::Mutex::new(state)),
+        };
+        self.known.lock().expect("no panic holds it").insert(id, Arc::new(session));
+    }
+
+    /// Learns the written-down sessions of a store that was just opened. Gives the ids whose bytes
+    /// are in a file.
+    pub fn load(&self, store: &Store) -> Result<Vec<UploadId>> {
+        let mut ids = Vec::new();
+        for (key, value) in store.scan_all(Table::Uploads, &[])? {
+            let record = decoded(UploadRecord::decode(&value))?;
+            let malformed = || Error::Store { path: "index".into(), reason: "a malformed upload key".into() };
+            let id = UploadId::from_key(&key).ok_or_else(malformed)?;
+            self.insert(store, id, record.namespace, record.offset, State { stored: true, ..State::default() });
+            ids.push(id);
+        }
+        Ok(ids)
+    }
+
+    fn find(&self, namespace: &Namespace, id: UploadId) -> Result<Arc<Session>> {
+        let known = self.known.lock().expect("no panic holds it");
+        // Bound to its namespace: from another one it does not exist.
+        known
+            .get(&id)
+            .filter(|session| session.namespace == *namespace)
+            .cloned()
+            .ok_or(Error::NotFound { what: What::Upload })
+    }
+
+    pub fn status(&self, namespace: &Namespace, id: UploadId) -> Result<UploadStatus> {
+        let session = self.find(namespace, id)?;
+        Ok(UploadStatus { offset: session.offset.load(Ordering::Acquire) })
+    }
+
+    pub(super) fn claim(&self, store: &Store, namespace: &Namespace, id: UploadId) -> Result<Claim> {
+        Claim::new(self.find(namespace, id)?, store)
+    }
+
+    pub(super) fn forget(&self, id: UploadId) {
+        self.known.lock().expect("no panic holds it").remove(&id);
+    }
+
+    pub fn count(&self) -> usize {
+        self.known.lock().expect("no panic holds it").len()
+    }
+
+    /// Writes down sessions that went quiet for `settle` and discards those quiet for too long.
+    pub async fn tend(&self, store: &Store, settle: Duration) {
+        let now = store.options.environment.monotonic();
+        let quiet: Vec<_> = {
+            let known = self.known.lock().expect("no panic holds it");
+            known.values().filter(|session| session.quiet_for(now) >= settle).cloned().collect()
+        };
+        for session in quiet {
+            // Sessions in use are left alone; whoever uses them touches them.
+            let Ok(claim) = Claim::new(session.clone(), store) else { continue };
+            let mut state = session.state.lock().await;
+            let outcome = if session.quiet_for(now) >= store.options.upload_idle_max {
+                self.discard(store, &session, &mut state).await
+            } else {
+                write_down(store, &session, &mut state).await
+            };
+            if let Err(error) = outcome {
+                tracing::warn!(upload = %session.id, %error, "an idle upload could not be put away");
+            }
+            let touched = session.touched_ms.load(Ordering::Relaxed);
+            drop(claim);
+            // Being put away is not being used.
+            session.touched_ms.store(touched, Ordering::Relaxed);
+        }
+    }
+
+    /// Ends a session and gives its bytes up.
+    pub(super) async fn discard(&self, store: &Store, session: &Session, state: &mut State) -> Result<()> {
+        self.forget(session.id);
+        state.ended = true;
+        match state.intake.take() {
+            Some(intake) => intake.discard(store, session.id),
+            None => drop(store.disk.unlink(&session.id.path())),
+        }
+        add(&store.counters.uploads_discarded, 1);
+        if std::mem::take(&mut state.stored) {
+            let key = session.id.to_key();
+            let delete = move |transaction: &mut crate::commit::Transaction<'_>| {
+                transaction.delete(Table::Uploads, key);
+                Ok(())
+            };
+            store.committer.run(Durability::Buffered, delete).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Makes a session's bytes and record durable enough for a restart and frees its memory. The
+/// record itself is durable with the next synced commit; until then an older one, of a shorter
+/// prefix, may come back.
+async fn write_down(store: &Store, session: &Session, state: &mut State) -> Result<()> {
+    if state.dirty
+        && let Some(intake) = &mut state.intake
+    {
+        let record = intake.checkpoint(store, session.id, &session.namespace).await?;
+        session.offset.store(record.offset, Ordering::Release);
+        put_record(store, session.id, &record).await?;
+        state.stored = true;
+        state.dirty = false;
+    }
+    if state.stored {
+        state.intake = None;
+    }
+    Ok(())
+}
+
+/// Stores a session's record.
+pub(super) async fn put_record(store: &Store, id: UploadId, record: &UploadRecord) -> Result<()> {
+    let (key, value) = (id.to_key(), record.encode());
+    let put = move |transaction: &mut crate::commit::Transaction<'_>| {
+        transaction.put(Table::Uploads, key, value);
+        Ok(())
+    };
+    store.committer.run(Durability::Buffered, put).await?;
+    add(&store.counters.uploads_checkpointed, 1);
+    Ok(())
+}

@@ -1,0 +1,161 @@
+//! The writer's side of an upload session.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use tokio::sync::OwnedMutexGuard;
+
+use super::{
+    UploadId,
+    intake::Intake,
+    sealed::Sealed,
+    session::{Claim, Sessions, State, put_record},
+};
+use crate::{
+    Digest, Namespace,
+    commit::decoded,
+    error::{Error, Result, What},
+    format::UploadRecord,
+    index::Table,
+    statistics::add,
+    store::Store,
+};
+
+/// The exclusive writer of an upload. Dropping it at any moment is safe: the session keeps the
+/// exact prefix that was taken, and can be resumed.
+pub struct Upload {
+    store: Arc<Store>,
+    state: OwnedMutexGuard<State>,
+    checkpoint_at: u64,
+    // Released after the lock: fields are dropped in order.
+    claim: Claim,
+}
+
+impl Upload {
+    pub(crate) async fn resume(store: &Arc<Store>, sessions: &Sessions, namespace: &Namespace, id: UploadId) -> Result<Self> {
+        let claim = sessions.claim(store, namespace, id)?;
+        let mut state = claim.session.state.clone().lock_owned().await;
+        if state.ended {
+            return Err(Error::NotFound { what: What::Upload });
+        }
+        if state.intake.is_none() {
+            state.intake = Some(restore(store, id).await?);
+        }
+        let mut upload = Upload { store: store.clone(), state, checkpoint_at: 0, claim };
+        upload.checkpoint_at = upload.offset() + store.options.checkpoint_bytes;
+        Ok(upload)
+    }
+
+    pub fn id(&self) -> UploadId {
+        self.claim.session.id
+    }
+
+    /// Bytes received so far.
+    pub fn offset(&self) -> u64 {
+        self.intake().offset()
+    }
+
+    /// Tells what is known before the bytes come: the total size of the upload and its digest.
+    /// Space is reserved, and content that the store has already is hashed but not written again.
+    pub async fn announce(&mut self, total: Option<u64>, digest: Option<Digest>) -> Result<()> {
+        let max = self.store.options.blob_bytes_max;
+        if total.is_some_and(|total| total > max) {
+            return Err(Error::TooLarge { what: "content", max });
+        }
+        if let Some(total) = total {
+            self.intake_mut().reserve(total);
+        }
+        if let Some(digest) = digest
+            && self.offset() == 0
+        {
+            if self.store.is_stored(&digest).await? {
+                self.intake_mut().known(digest);
+            } else {
+                self.intake_mut().expect_algorithm(digest.algorithm());
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the next bytes: hashes them and starts to write them. Waits when the disk is behind.
+    /// Cancel safe: bytes that were not taken were not counted.
+    pub async fn append(&mut self, bytes: &[u8]) -> Result<()> {
+        self.state.dirty = true;
+        let offset = &self.claim.session.offset;
+        let intake = self.state.intake.as_mut().expect("present while there is a writer");
+        let before = intake.offset();
+        let appended = intake.append(&self.store, bytes, |taken| offset.store(taken, Ordering::Release)).await;
+        add(&self.store.counters.bytes_received, intake.offset() - before);
+        appended?;
+        if self.offset() >= self.checkpoint_at {
+            self.checkpoint().await?;
+        }
+        Ok(())
+    }
+
+    /// Writes a long upload down while it runs, so that a crash does not cost all of it.
+    async fn checkpoint(&mut self) -> Result<()> {
+        let (id, namespace) = (self.id(), self.claim.session.namespace.clone());
+        let intake = self.state.intake.as_mut().expect("present while there is a writer");
+        let record = intake.checkpoint(&self.store, id, &namespace).await?;
+        put_record(&self.store, id, &record).await?;
+        self.state.stored = true;
+        self.checkpoint_at = record.offset + self.store.options.checkpoint_bytes;
+        Ok(())
+    }
+
+    /// Ends a request that did not complete the upload. Gives the offset the session is at.
+    pub fn suspend(mut self) -> u64 {
+        self.intake_mut().forget_known();
+        let offset = self.offset();
+        self.claim.session.offset.store(offset, Ordering::Release);
+        offset
+    }
+
+    /// Completes the upload and ends the session, whatever comes out: the bytes have this digest,
+    /// or they are discarded.
+    pub async fn seal(mut self, expected: &Digest) -> Result<Sealed> {
+        let id = self.id();
+        let intake = self.state.intake.take().expect("present while there is a writer");
+        self.store.sessions.forget(id);
+        self.state.ended = true;
+        let sealed = intake.seal(&self.store, id, expected).await;
+        match &sealed {
+            Ok(_) => add(&self.store.counters.uploads_sealed, 1),
+            Err(error) => {
+                if matches!(error, Error::DigestMismatch { .. }) {
+                    add(&self.store.counters.uploads_mismatched, 1);
+                }
+                self.abandon().await?;
+            }
+        }
+        sealed
+    }
+
+    /// Ends the session and gives its bytes up.
+    pub async fn abandon(mut self) -> Result<()> {
+        let session = self.claim.session.clone();
+        self.store.sessions.discard(&self.store, &session, &mut self.state).await
+    }
+
+    fn intake(&self) -> &Intake {
+        self.state.intake.as_ref().expect("present while there is a writer")
+    }
+
+    fn intake_mut(&mut self) -> &mut Intake {
+        self.state.intake.as_mut().expect("present while there is a writer")
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if let Some(intake) = &mut self.state.intake {
+            intake.forget_known();
+            self.claim.session.offset.store(intake.offset(), Ordering::Release);
+        }
+    }
+}
+
+async fn restore(store: &Store, id: UploadId) -> Result<Intake> {
+    let bytes = store.get(Table::Uploads, &id.to_key()).await?.ok_or(Error::NotFound { what: What::Upload })?;
+    Intake::restore(store, id, decoded(UploadRecord::decode(&bytes))?).await
+}

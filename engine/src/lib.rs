@@ -1,0 +1,48 @@
+//! A content-addressable blob store: bytes <-> disk <-> index.
+//!
+//! ```text
+//!   WRITE                                             READ
+//!   bytes                                             bytes
+//!     v ingest   Upload: hashed as they pass            ^ read    Reader: verified chunk by chunk
+//!     v io       Disk: ring or threads, O_DIRECT        | io      page cache first, then the disk
+//!     v ingest   Sealed: the digest matches             | read    Blob: (namespace, digest) found
+//!     v commit   Batch: bytes durable, then the index   | index   one look-up per table
+//!     v index    Receipt: visible, acknowledged --------+
+//! ```
+//!
+//! Four sentences hold the design: the index never points at bytes that are not durable; bytes are
+//! hashed once, on the way in, and nothing is `Sealed` without a matching digest; there is no way
+//! from a bare digest to bytes, every look-up is (namespace, digest); whoever was told that a blob
+//! exists is protected from collection.
+//!
+//! What the content means (documents, media types, protocols) is not known here: a membership
+//! carries an opaque label, an edge an opaque payload.
+#![deny(unsafe_code)]
+
+pub mod check;
+mod commit;
+pub mod digest;
+mod engine;
+pub mod environment;
+mod error;
+mod format;
+pub mod index;
+mod ingest;
+#[expect(unsafe_code, reason = "aligned memory and raw descriptors for the kernel; argued in place")]
+pub mod io;
+mod namespace;
+mod options;
+mod read;
+mod statistics;
+mod store;
+pub mod tier;
+
+pub use commit::{Batch, Edge, EdgeKind, Receipt, Removal};
+pub use digest::{Algorithm, Digest};
+pub use engine::Engine;
+pub use error::{Error, Result, What};
+pub use ingest::{Sealed, Upload, UploadId, UploadStatus};
+pub use namespace::{Namespace, NamespaceError};
+pub use options::{IndexKind, Options};
+pub use read::{Blob, Found, Named, Reader, Referring};
+pub use statistics::Statistics;

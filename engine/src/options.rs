@@ -1,0 +1,72 @@
+//! What an engine can be told, each with its unit, default and reason.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    environment::{Environment, System},
+    io::Backend,
+};
+
+/// Where the index lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum IndexKind {
+    /// RocksDB below the store's root.
+    #[default]
+    Rocks,
+    /// In memory, lost when the engine closes: for models and fuzzing.
+    Memory,
+}
+
+#[derive(Clone)]
+pub struct Options {
+    /// Which disk moves the bytes. Default: the ring where a probe shows that it works.
+    pub backend: Backend,
+    pub index: IndexKind,
+    /// Content up to this many bytes is stored in the index and costs one group commit; larger
+    /// content gets a file of its own. Default 64 KiB, at most 1 MiB.
+    pub inline_bytes_max: usize,
+    /// Content larger than this is refused. Default 64 GiB: there the checksum chunks reach
+    /// 4 MiB, the most a reader should hold before it can send the first byte.
+    pub blob_bytes_max: u64,
+    /// Memory for the index's block cache in bytes. Default 64 MiB.
+    pub cache_bytes: usize,
+    /// Memory for bytes on their way to the disk, over all uploads. Uploads wait for each other
+    /// when it is used up. Default 512 MiB: 256 uploads at full speed.
+    pub upload_memory_bytes_max: usize,
+    /// An upload whose client went quiet for this long is written down, so that it survives a
+    /// restart, and leaves memory. Default 1 s.
+    pub upload_settle: Duration,
+    /// An upload nobody touched for this long is discarded. Default 24 h.
+    pub upload_idle_max: Duration,
+    /// A running upload is written down each time this many bytes came in, so that a crash costs
+    /// at most these. Default 64 MiB.
+    pub checkpoint_bytes: u64,
+    /// How many changes wait for the commit thread before callers do. Default 4,096.
+    pub commit_queue_max: usize,
+    /// How many changes share one sync of the index at most. Default 1,024.
+    pub commit_group_max: usize,
+    /// The door to time and randomness.
+    pub environment: Arc<dyn Environment>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            backend: Backend::Auto,
+            index: IndexKind::Rocks,
+            inline_bytes_max: 64 << 10,
+            blob_bytes_max: 64 << 30,
+            cache_bytes: 64 << 20,
+            upload_memory_bytes_max: 512 << 20,
+            upload_settle: Duration::from_secs(1),
+            upload_idle_max: Duration::from_secs(24 * 3600),
+            checkpoint_bytes: 64 << 20,
+            commit_queue_max: 4096,
+            commit_group_max: 1024,
+            environment: Arc::new(System::default()),
+        }
+    }
+}
+
+/// The largest allowed `inline_bytes_max`: inline content passes through the write-ahead log.
+pub(crate) const INLINE_BYTES_LIMIT: usize = 1 << 20;

@@ -1,0 +1,163 @@
+//! Content found in a namespace.
+
+use std::{ops::Range, sync::Arc};
+
+use bytes::Bytes;
+
+use super::Reader;
+use crate::{
+    Digest, Namespace,
+    commit::{decoded, mark_damaged},
+    error::{Error, Result, What},
+    format::{BlobRecord, Health, MemberRecord, Placement, keys},
+    index::{Durability, Table},
+    io::Handle,
+    statistics::add,
+    store::Store,
+};
+
+/// What a namespace says about content it has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Bytes.
+    pub size: u64,
+    /// Empty for plain content.
+    pub label: Vec<u8>,
+}
+
+/// A name and what it points at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    pub name: String,
+    pub digest: Digest,
+}
+
+/// A document that refers to the digest asked about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Referring {
+    pub digest: Digest,
+    /// As it was committed.
+    pub payload: Vec<u8>,
+}
+
+/// Content of a namespace, open for reading. Keeps its bytes readable even if it is deleted.
+#[derive(Clone)]
+pub struct Blob {
+    pub(super) store: Arc<Store>,
+    pub(super) digest: Digest,
+    pub(super) record: Arc<BlobRecord>,
+    pub(super) source: Source,
+    label: Vec<u8>,
+}
+
+#[derive(Clone)]
+pub(super) enum Source {
+    /// Verified already.
+    Inline(Bytes),
+    File(Handle),
+}
+
+impl Blob {
+    pub fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    /// Bytes.
+    pub fn size(&self) -> u64 {
+        self.record.size
+    }
+
+    /// Empty for plain content.
+    pub fn label(&self) -> &[u8] {
+        &self.label
+    }
+
+    /// A verified stream of `range`, which must lie within the size.
+    pub fn read(&self, range: Range<u64>) -> Reader {
+        assert!(range.start <= range.end && range.end <= self.size(), "{range:?} is not within {} bytes", self.size());
+        Reader::new(self.clone(), range)
+    }
+
+    /// The whole content, verified, if it has at most `bytes_max` bytes.
+    pub async fn bytes(&self, bytes_max: usize) -> Result<Bytes> {
+        if self.size() > bytes_max as u64 {
+            return Err(Error::TooLarge { what: "content read at once", max: bytes_max as u64 });
+        }
+        if let Source::Inline(bytes) = &self.source {
+            add(&self.store.counters.bytes_read, bytes.len() as u64);
+            return Ok(bytes.clone());
+        }
+        let mut whole = Vec::with_capacity(usize::try_from(self.size()).unwrap_or(0));
+        let mut reader = self.read(0..self.size());
+        while let Some(part) = reader.next().await {
+            whole.extend_from_slice(&part?);
+        }
+        Ok(whole.into())
+    }
+}
+
+/// Looks content up without opening it.
+pub(crate) async fn find(store: &Store, namespace: &Namespace, digest: &Digest) -> Result<Found> {
+    let (record, label) = look_up(store, namespace, digest).await?;
+    Ok(Found { size: record.size, label })
+}
+
+/// Looks content up and opens it.
+pub(crate) async fn open(store: &Arc<Store>, namespace: &Namespace, digest: &Digest) -> Result<Blob> {
+    let (record, label) = look_up(store, namespace, digest).await?;
+    let source = match record.placement {
+        Placement::Inline => Source::Inline(inline(store, digest, &record).await?),
+        Placement::File => Source::File(file(store, digest).await?),
+    };
+    Ok(Blob { store: store.clone(), digest: *digest, record: Arc::new(record), source, label })
+}
+
+async fn look_up(store: &Store, namespace: &Namespace, digest: &Digest) -> Result<(BlobRecord, Vec<u8>)> {
+    let missing = Error::NotFound { what: What::Blob };
+    let Some(member) = store.get(Table::Members, &keys::member(namespace, digest)).await? else {
+        return Err(missing);
+    };
+    match store.blob(digest).await? {
+        Some(record) if record.health == Health::Sound => {
+            Ok((record, decoded(MemberRecord::decode(&member))?.label))
+        }
+        _ => Err(missing),
+    }
+}
+
+async fn inline(store: &Arc<Store>, digest: &Digest, record: &BlobRecord) -> Result<Bytes> {
+    let content = store.get(Table::Bytes, &digest.to_key()).await?.unwrap_or_default();
+    let mut chunks = content.chunks(usize::try_from(record.sums.chunk_bytes).unwrap_or(usize::MAX)).enumerate();
+    let verified = chunks.try_for_each(|(at, chunk)| record.sums.verify(at, chunk));
+    match verified {
+        Ok(()) if content.len() as u64 == record.size => Ok(content.into()),
+        Ok(()) => Err(damaged(store, digest, content.len() as u64, (0, 0)).await),
+        Err(sums) => Err(damaged(store, digest, 0, sums).await),
+    }
+}
+
+async fn file(store: &Arc<Store>, digest: &Digest) -> Result<Handle> {
+    match store.tier.open(digest).await {
+        Ok(handle) => Ok(handle),
+        // The index says that the bytes are here, so their absence, or something else in their
+        // place, is damage. Any other failure may pass.
+        Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::InvalidData) => {
+            drop(damaged(store, digest, 0, (0, 0)).await);
+            Err(Error::NotFound { what: What::Blob })
+        }
+        Err(error) => Err(Error::io("opening a blob", error)),
+    }
+}
+
+/// Raises the alarm: from now on the content answers as not found in every namespace, until it is
+/// pushed again.
+pub(super) async fn damaged(store: &Store, digest: &Digest, offset: u64, (expected, found): (u32, u32)) -> Error {
+    tracing::error!(%digest, offset, expected, found, "stored content is damaged; push it again to heal it");
+    add(&store.counters.blobs_damaged, 1);
+    let name = *digest;
+    let marked = store.committer.run(Durability::Synced, move |transaction| mark_damaged(transaction, &name)).await;
+    if let Err(error) = marked {
+        tracing::error!(%digest, %error, "the damage could not be recorded");
+    }
+    Error::Damaged { digest: *digest, offset, expected, found }
+}

@@ -1,0 +1,11 @@
+//! Bytes on their way out.
+//!
+//! In: a namespace and a digest or name. Out: verified bytes. What has become true: every byte
+//! handed out matched the checksum taken when the digest was proven.
+
+mod blob;
+mod reader;
+
+pub use blob::{Blob, Found, Named, Referring};
+pub(crate) use blob::{find, open};
+pub use reader::Reader;

@@ -1,0 +1,59 @@
+//! Counters of what the engine did since it was opened.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+macro_rules! statistics {
+    ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
+        /// A reading of the engine's counters. All count from the opening of the store.
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+        pub struct Statistics { $($(#[doc = $doc])+ pub $name: u64,)+ }
+
+        /// The live counters.
+        #[derive(Default)]
+        pub(crate) struct Counters { $(pub $name: AtomicU64,)+ }
+
+        impl Counters {
+            pub fn read(&self) -> Statistics {
+                Statistics { $($name: self.$name.load(Relaxed),)+ }
+            }
+        }
+
+        impl Statistics {
+            /// Name, help text and value of each counter.
+            pub fn rows(&self) -> Vec<(&'static str, &'static str, u64)> {
+                vec![$((stringify!($name), concat!($($doc),+).trim_ascii(), self.$name),)+]
+            }
+        }
+    };
+}
+
+statistics! {
+    /// Uploads begun.
+    uploads_begun,
+    /// Uploads whose digest matched.
+    uploads_sealed,
+    /// Uploads refused because their bytes had another digest.
+    uploads_mismatched,
+    /// Uploads written down for a later continuation.
+    uploads_checkpointed,
+    /// Uploads discarded, cancelled or expired.
+    uploads_discarded,
+    /// Bytes received by uploads.
+    bytes_received,
+    /// Verified bytes handed to readers.
+    bytes_read,
+    /// Pushed blobs that were stored already.
+    blobs_deduplicated,
+    /// Pushed blobs that were new to the store.
+    blobs_stored,
+    /// Blobs found damaged.
+    blobs_damaged,
+    /// Changes committed.
+    commits,
+    /// Syncs of the index; commits divided by this is the group size.
+    commit_syncs,
+}
+
+pub(crate) fn add(counter: &AtomicU64, value: u64) {
+    counter.fetch_add(value, Relaxed);
+}

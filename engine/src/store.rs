@@ -1,0 +1,149 @@
+//! What all parts of an open engine share.
+
+use std::{path::PathBuf, sync::Arc};
+
+use tokio::sync::{Mutex, OwnedMutexGuard};
+
+use crate::{
+    Digest,
+    commit::{Committer, decoded},
+    error::{Error, Result},
+    format::{BlobRecord, Health, Malformed},
+    index::{Cached, Index, IndexError, Pair, Table, Value},
+    ingest::Sessions,
+    io::{Disk, Pool},
+    options::Options,
+    statistics::Counters,
+    tier::Tier,
+};
+
+/// Locks for placing content, so that two uploads of the same digest meet: digests share a lock by
+/// their first byte.
+const PLACING_LOCKS: usize = 256;
+
+/// How many pairs one look into the index brings in a long scan.
+const SCAN_PAGE: usize = 1024;
+
+pub(crate) struct Store {
+    pub root: PathBuf,
+    pub options: Options,
+    pub index: Arc<dyn Index>,
+    pub disk: Arc<dyn Disk>,
+    pub tier: Arc<dyn Tier>,
+    pub committer: Committer,
+    pub sessions: Sessions,
+    pub upload_pool: Pool,
+    pub read_pool: Pool,
+    pub counters: Arc<Counters>,
+    placing: Vec<Arc<Mutex<()>>>,
+}
+
+pub(crate) struct Parts {
+    pub root: PathBuf,
+    pub options: Options,
+    pub index: Arc<dyn Index>,
+    pub disk: Arc<dyn Disk>,
+    pub tier: Arc<dyn Tier>,
+}
+
+impl Store {
+    pub fn new(parts: Parts) -> Result<Self> {
+        let Parts { root, options, index, disk, tier } = parts;
+        let counters = Arc::new(Counters::default());
+        let committer = Committer::start(index.clone(), &options, counters.clone())?;
+        Ok(Store {
+            root,
+            index,
+            disk,
+            tier,
+            committer,
+            sessions: Sessions::default(),
+            upload_pool: Pool::new(options.upload_memory_bytes_max),
+            // Readers are bounded by the connections that hold them, and must never wait for one
+            // another: a slow one would stop a fast one.
+            read_pool: Pool::new(usize::MAX),
+            counters,
+            placing: (0..PLACING_LOCKS).map(|_| Arc::default()).collect(),
+            options,
+        })
+    }
+
+    /// One value of the index. Blocks no runtime thread: what is not in memory is read elsewhere.
+    pub async fn get(&self, table: Table, key: &[u8]) -> Result<Option<Value>> {
+        match self.index.get_cached(table, key).map_err(index_error)? {
+            Cached::Known(value) => Ok(value),
+            Cached::Unknown => {
+                let (index, key) = (self.index.clone(), key.to_vec());
+                blocking(move || index.get(table, &key).map_err(index_error)).await
+            }
+        }
+    }
+
+    /// Pairs of a prefix after a key, in order.
+    pub async fn scan(&self, table: Table, prefix: Vec<u8>, after: Option<Vec<u8>>, limit: usize) -> Result<Vec<Pair>> {
+        let index = self.index.clone();
+        blocking(move || index.snapshot().scan(table, &prefix, after.as_deref(), limit).map_err(index_error)).await
+    }
+
+    /// All pairs of a prefix, from one snapshot. Blocks: for opening and checking.
+    pub fn scan_all(&self, table: Table, prefix: &[u8]) -> Result<Vec<Pair>> {
+        let snapshot = self.index.snapshot();
+        let mut all: Vec<Pair> = Vec::new();
+        loop {
+            let after = all.last().map(|(key, _)| key.as_slice());
+            let page = snapshot.scan(table, prefix, after, SCAN_PAGE).map_err(index_error)?;
+            let done = page.len() < SCAN_PAGE;
+            all.extend(page);
+            if done {
+                return Ok(all);
+            }
+        }
+    }
+
+    pub async fn blob(&self, digest: &Digest) -> Result<Option<BlobRecord>> {
+        let bytes = self.get(Table::Blobs, &digest.to_key()).await?;
+        bytes.map(|bytes| decoded(BlobRecord::decode(&bytes))).transpose()
+    }
+
+    /// Whether content is stored and sound, in whatever namespace.
+    pub async fn is_stored(&self, digest: &Digest) -> Result<bool> {
+        Ok(self.blob(digest).await?.is_some_and(|record| record.health == Health::Sound))
+    }
+
+    /// The lock under which a digest's bytes are placed and its record committed.
+    pub async fn lock_placing(&self, slot: usize) -> OwnedMutexGuard<()> {
+        self.placing[slot].clone().lock_owned().await
+    }
+
+    pub fn placing_slot(digest: &Digest) -> usize {
+        usize::from(digest.as_bytes()[0]) % PLACING_LOCKS
+    }
+}
+
+/// Runs what may block where it may.
+pub(crate) async fn blocking<T, F>(work: F) -> Result<T>
+where
+    T: Send + 'static,
+    F: FnOnce() -> Result<T> + Send + 'static,
+{
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(Error::io("a blocking task", std::io::Error::other(error))),
+    }
+}
+
+/// The engine's word for an index failure.
+pub(crate) fn index_error(error: IndexError) -> Error {
+    match error {
+        IndexError::Corrupt(reason) => Error::Store { path: "index".into(), reason },
+        IndexError::NoSpace(_) => Error::NoSpace,
+        IndexError::InUse(_) => Error::InUse { path: "index".into() },
+        IndexError::Io(reason) => Error::Io { context: "the index", source: std::io::Error::other(reason) },
+    }
+}
+
+impl From<Malformed> for Error {
+    fn from(malformed: Malformed) -> Self {
+        Error::Store { path: "index".into(), reason: malformed.to_string() }
+    }
+}

@@ -1,0 +1,96 @@
+//! Blobs as files of the store: `blobs/ALGORITHM/AA/HEX`, AA being the first byte.
+
+use std::{io, sync::Arc};
+
+use super::{Listed, Stored, Tier, TierOp};
+use crate::{
+    Algorithm, Digest,
+    io::{Buffer, Disk, EntryKind, Handle, Linked, Op, StorePath},
+};
+
+/// Directories per algorithm: one for each value of a digest's first byte.
+const FAN_OUT: u32 = 256;
+
+pub struct LocalTier {
+    disk: Arc<dyn Disk>,
+}
+
+impl LocalTier {
+    pub fn new(disk: Arc<dyn Disk>) -> Self {
+        LocalTier { disk }
+    }
+
+    fn directory(algorithm: Algorithm, first_byte: u8) -> StorePath {
+        StorePath::root().join("blobs").join(algorithm.name()).join(&format!("{first_byte:02x}"))
+    }
+
+    /// Where a blob's file is, relative to the store's root.
+    pub fn path(digest: &Digest) -> StorePath {
+        LocalTier::directory(digest.algorithm(), digest.as_bytes()[0]).join(&digest.hex())
+    }
+
+    async fn sync_directory(&self, path: &StorePath) -> io::Result<()> {
+        let directory = self.disk.open(path, false).await?;
+        self.disk.sync(&directory, None).await
+    }
+}
+
+impl Tier for LocalTier {
+    fn place<'a>(&'a self, staged: &'a Handle, len: u64, digest: &'a Digest) -> TierOp<'a, ()> {
+        Box::pin(async move {
+            // The order is the promise: bytes durable, then a name, then the name durable.
+            self.disk.sync(staged, Some(len)).await?;
+            let path = LocalTier::path(digest);
+            if self.disk.link(staged, &path).await? == Linked::Exists {
+                // No record points here, or it says that the bytes are damaged.
+                self.disk.unlink(&path).await?;
+                if self.disk.link(staged, &path).await? == Linked::Exists {
+                    return Err(io::Error::new(io::ErrorKind::AlreadyExists, format!("{path} came back")));
+                }
+            }
+            self.sync_directory(&path.parent()).await
+        })
+    }
+
+    fn open<'a>(&'a self, digest: &'a Digest) -> TierOp<'a, Handle> {
+        self.disk.open(&LocalTier::path(digest), false)
+    }
+
+    fn read(&self, file: &Handle, buffer: Buffer, offset: u64, len: usize) -> Op<Buffer> {
+        self.disk.read(file, buffer, offset, len)
+    }
+
+    fn remove<'a>(&'a self, digest: &'a Digest) -> TierOp<'a, ()> {
+        Box::pin(async move {
+            let path = LocalTier::path(digest);
+            self.disk.unlink(&path).await?;
+            match self.sync_directory(&path.parent()).await {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                other => other,
+            }
+        })
+    }
+
+    fn list(&self, shard: u32) -> TierOp<'_, Vec<Listed>> {
+        Box::pin(async move {
+            let algorithm = Algorithm::ALL[(shard / FAN_OUT) as usize];
+            let first_byte = u8::try_from(shard % FAN_OUT).expect("below 256");
+            let directory = LocalTier::directory(algorithm, first_byte);
+            let entries = self.disk.list(&directory).await?;
+            let listed = entries.into_iter().map(|entry| {
+                let digest = format!("{algorithm}:{}", entry.name).parse::<Digest>().ok();
+                match digest {
+                    Some(digest) if entry.kind == EntryKind::File && digest.as_bytes()[0] == first_byte => {
+                        Listed::Stored(Stored { digest, size: entry.size })
+                    }
+                    _ => Listed::Foreign(format!("{directory}/{}", entry.name)),
+                }
+            });
+            Ok(listed.collect())
+        })
+    }
+
+    fn shards(&self) -> u32 {
+        FAN_OUT * Algorithm::ALL.len() as u32
+    }
+}

@@ -1,0 +1,14 @@
+//! The engine as its callers see it, over real disks, the simulated one, and through crashes.
+
+#[path = "store/common.rs"]
+mod common;
+#[path = "store/content.rs"]
+mod content;
+#[path = "store/crash.rs"]
+mod crash;
+#[path = "store/damage.rs"]
+mod damage;
+#[path = "store/names.rs"]
+mod names;
+#[path = "store/uploads.rs"]
+mod uploads;

@@ -1,0 +1,148 @@
+//! Sessions: one writer, bound to a namespace, surviving lost connections and restarts.
+
+use std::time::Duration;
+
+use orlop_engine::{Algorithm, Batch, Digest, Error, What};
+
+use crate::common::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_belongs_to_one_writer_and_one_namespace() {
+    let root = tempfile::tempdir().expect("a directory");
+    let (ours, theirs) = (namespace("ours"), namespace("theirs"));
+    let engine = open(root.path(), &real().remove(0)).await;
+    let id = engine.begin(&ours, Algorithm::Sha256).await.expect("begun");
+    assert!(matches!(engine.upload_status(&theirs, id).await, Err(Error::NotFound { what: What::Upload })));
+    assert!(matches!(engine.cancel(&theirs, id).await, Err(Error::NotFound { .. })));
+    let mut writer = engine.resume(&ours, id).await.expect("resumed");
+    assert!(matches!(engine.resume(&ours, id).await, Err(Error::Busy)));
+    writer.append(b"12345").await.expect("appended");
+    assert_eq!(engine.upload_status(&ours, id).await.expect("known").offset, 5);
+    drop(writer);
+    let writer = engine.resume(&ours, id).await.expect("free again");
+    assert_eq!(writer.offset(), 5);
+    writer.abandon().await.expect("abandoned");
+    assert!(matches!(engine.upload_status(&ours, id).await, Err(Error::NotFound { .. })));
+    close_and_check(engine, root.path()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_suspended_upload_continues_after_a_restart_wherever_it_was_cut() {
+    for options in real() {
+        for algorithm in Algorithm::ALL {
+            for cut in [0usize, 1, 4096, 60_000, 65_537, 600_001, 1 << 20, 2_500_000] {
+                let root = tempfile::tempdir().expect("a directory");
+                let ns = namespace("app");
+                let bytes = content(cut as u64, 3_000_000);
+                let digest = Digest::of(algorithm, &bytes);
+                let engine = open(root.path(), &options).await;
+                let id = engine.begin(&ns, algorithm).await.expect("begun");
+                let mut upload = engine.resume(&ns, id).await.expect("resumed");
+                upload.append(&bytes[..cut]).await.expect("appended");
+                assert_eq!(upload.suspend(), cut as u64);
+                let report = close_and_check(engine, root.path()).await;
+                assert_eq!(report.uploads, 1);
+
+                let engine = open(root.path(), &options).await;
+                assert_eq!(engine.upload_status(&ns, id).await.expect("survived").offset, cut as u64);
+                let mut upload = engine.resume(&ns, id).await.expect("resumed");
+                for piece in bytes[cut..].chunks(77_777) {
+                    upload.append(piece).await.expect("appended");
+                }
+                let sealed = upload.seal(&digest).await.expect("sealed");
+                let _ = engine.commit(Batch::new(ns.clone()).blob(sealed)).await.expect("committed");
+                assert_eq!(pull(&engine, &ns, &digest).await.expect("pulled"), bytes, "{algorithm} cut at {cut}");
+                let report = close_and_check(engine, root.path()).await;
+                assert_eq!((report.uploads, report.unreferenced), (0, 0));
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quiet_upload_leaves_memory_and_comes_back() {
+    for options in real() {
+        let root = tempfile::tempdir().expect("a directory");
+        let ns = namespace("app");
+        let engine = open(root.path(), &options).await;
+        let bytes = content(9, 1_000_000);
+        let id = engine.begin(&ns, Algorithm::Sha256).await.expect("begun");
+        let mut offset = 0;
+        for piece in bytes.chunks(333_333) {
+            let mut upload = engine.resume(&ns, id).await.expect("resumed");
+            assert_eq!(upload.offset(), offset);
+            upload.append(piece).await.expect("appended");
+            offset = upload.suspend();
+            let before = engine.statistics().uploads_checkpointed;
+            // Written down once it was quiet for the settle time of these tests, 100 ms.
+            while engine.statistics().uploads_checkpointed == before {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+        let upload = engine.resume(&ns, id).await.expect("resumed");
+        let sealed = upload.seal(&sha256(&bytes)).await.expect("sealed");
+        let _ = engine.commit(Batch::new(ns.clone()).blob(sealed)).await.expect("committed");
+        assert_eq!(pull(&engine, &ns, &sha256(&bytes)).await.expect("pulled"), bytes);
+        close_and_check(engine, root.path()).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_writer_dropped_in_the_middle_leaves_an_exact_prefix() {
+    for options in real() {
+        let root = tempfile::tempdir().expect("a directory");
+        let ns = namespace("app");
+        // So little memory that appends have to wait, and can be dropped while they do.
+        let options = orlop_engine::Options { upload_memory_bytes_max: 256 << 10, ..options };
+        let engine = open(root.path(), &options).await;
+        let bytes = content(4, 8_000_000);
+        let id = engine.begin(&ns, Algorithm::Sha256).await.expect("begun");
+        let mut cuts = 0;
+        loop {
+            let mut upload = engine.resume(&ns, id).await.expect("resumed");
+            let offset = usize::try_from(upload.offset()).expect("small");
+            if offset == bytes.len() {
+                let sealed = upload.seal(&sha256(&bytes)).await.expect("the prefix was exact every time");
+                let _ = engine.commit(Batch::new(ns.clone()).blob(sealed)).await.expect("committed");
+                break;
+            }
+            let end = (offset + 2_000_000).min(bytes.len());
+            let append = upload.append(&bytes[offset..end]);
+            // Cut after a time that is different in each round.
+            cuts += u64::from(tokio::time::timeout(Duration::from_micros(50 + cuts * 37), append).await.is_err());
+        }
+        assert_eq!(pull(&engine, &ns, &sha256(&bytes)).await.expect("pulled"), bytes);
+        close_and_check(engine, root.path()).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_nobody_wants_is_discarded() {
+    let root = tempfile::tempdir().expect("a directory");
+    let ns = namespace("app");
+    let options = orlop_engine::Options { upload_idle_max: Duration::from_millis(300), ..real().remove(0) };
+    let engine = open(root.path(), &options).await;
+    let id = engine.begin(&ns, Algorithm::Sha256).await.expect("begun");
+    let mut upload = engine.resume(&ns, id).await.expect("resumed");
+    upload.append(&content(1, 500_000)).await.expect("appended");
+    upload.suspend();
+    while engine.upload_status(&ns, id).await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let report = close_and_check(engine, root.path()).await;
+    assert_eq!((report.uploads, report.blobs), (0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn too_large_content_is_refused() {
+    let root = tempfile::tempdir().expect("a directory");
+    let ns = namespace("app");
+    let options = orlop_engine::Options { blob_bytes_max: 1000, ..real().remove(0) };
+    let engine = open(root.path(), &options).await;
+    let id = engine.begin(&ns, Algorithm::Sha256).await.expect("begun");
+    let mut upload = engine.resume(&ns, id).await.expect("resumed");
+    assert!(matches!(upload.announce(Some(1001), None).await, Err(Error::TooLarge { max: 1000, .. })));
+    upload.append(&[0; 1000]).await.expect("at the limit");
+    assert!(matches!(upload.append(&[0]).await, Err(Error::TooLarge { max: 1000, .. })));
+    assert_eq!(upload.offset(), 1000);
+}
