@@ -13,11 +13,11 @@ use tokio::task::JoinHandle;
 
 use crate::{
     Algorithm, Digest, Namespace,
-    commit::{Batch, Prepared, Receipt, Step, apply, decoded},
+    commit::{Batch, Prepared, Receipt, Step, Transaction, apply, decoded},
     error::{Error, Result, What},
     format::{BlobRecord, ChunkSums, FORMAT_LINE, Health, NameRecord, Placement, VERSION, keys},
     index::{Changes, Condition, Durability, Index, MemoryIndex, Outcome, Table},
-    ingest::{Proven, Sealed, Upload, UploadId, UploadStatus, uploads_path},
+    ingest::{Proven, Sealed, Staged, Upload, UploadId, UploadStatus, delete_record},
     io::{self, Disk, open_disk},
     options::{INLINE_BYTES_LIMIT, IndexKind, Options},
     read::{Blob, Found, Named, Referring, find, open},
@@ -46,35 +46,42 @@ impl Engine {
     /// Opens the store at `root`, which is created if it does not exist. Call inside a tokio
     /// runtime.
     ///
-    /// Errors: `InUse`; `Store` for a foreign format or a damaged index; `Io` for a root that
-    /// cannot be written.
+    /// Errors: `InUse`; `Foreign` for a directory that holds something else; `Store` for a damaged
+    /// index; `Io` for a root that cannot be written.
     pub async fn open(root: &Path, options: Options) -> Result<Engine> {
         let path = root.to_owned();
         let lock = blocking(move || prepare_root(&path)).await?;
         let root_path = root.to_owned();
         let backend = options.backend;
-        let opened = blocking(move || open_disk(&root_path, backend).map_err(|source| Error::io("opening the root", source))).await?;
+        let opened =
+            blocking(move || open_disk(&root_path, backend).map_err(|source| Error::io("opening the root", source)))
+                .await?;
         let index_path = root.join("index");
         let index_options = options.clone();
         let index = blocking(move || open_index(&index_path, &index_options)).await?;
-        let parts = Parts { root: root.to_owned(), options, index, disk: opened.disk.clone(), tier: Arc::new(LocalTier::new(opened.disk)) };
+        let parts = Parts { options, index, disk: opened.disk.clone(), tier: Arc::new(LocalTier::new(opened.disk)) };
         Engine::over(parts, opened.backend, opened.note, Some(lock)).await
     }
 
     /// An engine over a disk and an index of the caller's: for models and simulations.
     pub async fn simulated(disk: Arc<dyn Disk>, index: Arc<dyn Index>, options: Options) -> Result<Engine> {
         let tier = Arc::new(LocalTier::new(disk.clone()));
-        let parts = Parts { root: "simulated".into(), options, index, disk, tier };
+        let parts = Parts { options, index, disk, tier };
         Engine::over(parts, io::Backend::Auto, None, None).await
     }
 
-    async fn over(parts: Parts, backend: io::Backend, backend_note: Option<String>, lock: Option<File>) -> Result<Engine> {
+    async fn over(
+        parts: Parts,
+        backend: io::Backend,
+        backend_note: Option<String>,
+        lock: Option<File>,
+    ) -> Result<Engine> {
         if parts.options.inline_bytes_max > INLINE_BYTES_LIMIT {
             return Err(Error::TooLarge { what: "inline_bytes_max", max: INLINE_BYTES_LIMIT as u64 });
         }
         check_format(&*parts.index)?;
         let store = Arc::new(Store::new(parts)?);
-        recover_uploads(&store).await?;
+        store.sessions.recover(&store).await?;
         let tending = tokio::spawn(tend_uploads(Arc::downgrade(&store), store.options.upload_settle));
         let inner = Inner { store, backend, backend_note, tending: Some(tending).into(), _lock: lock };
         Ok(Engine { inner: Arc::new(inner) })
@@ -95,12 +102,12 @@ impl Engine {
         if store.committer.stopped().is_none() {
             store.sessions.tend(store, std::time::Duration::ZERO).await;
             // An empty change that is synced makes all earlier ones durable.
-            let epoch = |transaction: &mut crate::commit::Transaction<'_>| {
+            let nothing = |transaction: &mut Transaction<'_>| {
                 let format = transaction.get(Table::Meta, keys::FORMAT)?.unwrap_or_default();
                 transaction.put(Table::Meta, keys::FORMAT.to_vec(), format);
                 Ok(())
             };
-            store.committer.run(Durability::Synced, epoch).await?;
+            store.committer.run(Durability::Synced, nothing).await?;
         }
         let closing = store.clone();
         blocking(move || {
@@ -213,12 +220,21 @@ impl Engine {
                 Step::Remove { digest, policy } => Prepared::Remove { digest, policy },
             });
         }
+        let uploads: Vec<UploadId> = staged.iter().filter_map(|staged: &Staged| staged.written_down).collect();
         let now = store.options.environment.unix_ms();
-        let decide = move |transaction: &mut crate::commit::Transaction<'_>| apply(transaction, &namespace, prepared, now);
-        store.committer.run(Durability::Synced, decide).await?;
+        let decide = move |transaction: &mut Transaction<'_>| apply(transaction, &namespace, prepared, now);
+        let committed = store.committer.run(Durability::Synced, decide).await;
         drop(staged);
         drop(locks);
-        Ok(Receipt(()))
+        if committed.is_err() {
+            for id in uploads {
+                // Its file is given up; what is left of it goes at the next opening at the latest.
+                if let Err(error) = delete_record(store, id).await {
+                    tracing::debug!(upload = %id, %error, "a failed upload's record stays until the store is opened again");
+                }
+            }
+        }
+        committed.map(|()| Receipt(()))
     }
 
     /// Looks content up. Errors: `NotFound`, also for damaged content.
@@ -248,7 +264,14 @@ impl Engine {
     /// Opens what a name points at.
     pub async fn resolve_open(&self, namespace: &Namespace, name: &str) -> Result<Blob> {
         let digest = self.resolve(namespace, name).await?;
-        self.open_blob(namespace, &digest).await
+        match self.open_blob(namespace, &digest).await {
+            Err(Error::NotFound { .. }) => {
+                // The name may have moved, and its old target gone, between the two look-ups.
+                let moved = self.resolve(namespace, name).await?;
+                self.open_blob(namespace, &moved).await
+            }
+            opened => opened,
+        }
     }
 
     /// Whether anything was ever put into a namespace. Errors: `NotFound`.
@@ -333,35 +356,48 @@ fn prepare_root(root: &Path) -> Result<File> {
     use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
     let failed = |source| Error::io("preparing the root", source);
     fs::DirBuilder::new().recursive(true).mode(0o700).create(root).map_err(failed)?;
-    let lock = fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(root.join("LOCK")).map_err(failed)?;
+    let is_new = check_root_format(root)?;
+    let mut options = fs::OpenOptions::new();
+    let lock = options.create(true).truncate(false).write(true).mode(0o600).open(root.join("LOCK")).map_err(failed)?;
     match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
         Err(rustix::io::Errno::WOULDBLOCK) => return Err(Error::InUse { path: root.to_owned() }),
         Err(errno) => return Err(failed(errno.into())),
     }
-    let path = root.join("FORMAT");
-    match fs::read_to_string(&path) {
-        Ok(line) if line == FORMAT_LINE => {}
-        Ok(line) => {
-            let reason = format!("expected {:?}, found {:?}: this is not a store of this version", FORMAT_LINE.trim(), line.trim());
-            return Err(Error::Store { path, reason });
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => write_format(root).map_err(failed)?,
-        Err(error) => return Err(failed(error)),
+    if is_new {
+        write_format(root).map_err(failed)?;
     }
     Ok(lock)
+}
+
+/// Whether the directory is a store of this format (false) or empty (true). Anything else is left
+/// alone: `Foreign`.
+pub(crate) fn check_root_format(root: &Path) -> Result<bool> {
+    let failed = |source| Error::io("reading the root", source);
+    let path = root.join("FORMAT");
+    match fs::read_to_string(&path) {
+        Ok(line) if line == FORMAT_LINE => return Ok(false),
+        Ok(line) => {
+            let (expected, found) = (FORMAT_LINE.trim(), line.trim());
+            let reason = format!("{expected:?} expected, {found:?} found: this is not a store of this version");
+            return Err(Error::Foreign { path, reason });
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed(error)),
+    }
+    for entry in fs::read_dir(root).map_err(failed)? {
+        let name = entry.map_err(failed)?.file_name();
+        if !["LOCK", "FORMAT.new", "lost+found"].iter().any(|ours| name == *ours) {
+            let reason = "the directory is neither empty nor a store; choose another one".to_owned();
+            return Err(Error::Foreign { path: root.to_owned(), reason });
+        }
+    }
+    Ok(true)
 }
 
 /// The format line appears whole or not at all, also after a crash.
 fn write_format(root: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
-    let foreign = fs::read_dir(root)?.filter_map(std::result::Result::ok).any(|entry| {
-        let name = entry.file_name();
-        name != "LOCK" && name != "FORMAT.new" && name != "lost+found"
-    });
-    if foreign {
-        return Err(std::io::Error::other("the directory is not empty and not a store; choose an empty one"));
-    }
     let staged = root.join("FORMAT.new");
     let mut file = fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&staged)?;
     file.write_all(FORMAT_LINE.as_bytes())?;
@@ -398,7 +434,7 @@ fn check_format(index: &dyn Index) -> Result<()> {
         Some(found) if found == ours => Ok(()),
         Some(found) => {
             let reason = format!("index format {VERSION} expected, {found:?} found");
-            Err(Error::Store { path: "index".into(), reason })
+            Err(Error::Foreign { path: "index".into(), reason })
         }
         None => {
             let changes = Changes {
@@ -411,20 +447,6 @@ fn check_format(index: &dyn Index) -> Result<()> {
             }
         }
     }
-}
-
-/// Learns the written-down uploads and clears the upload area of everything else.
-async fn recover_uploads(store: &Arc<Store>) -> Result<()> {
-    let loading = store.clone();
-    let known = blocking(move || loading.sessions.load(&loading)).await?;
-    let area = uploads_path();
-    let entries = store.disk.list(&area).await.map_err(|source| Error::io("reading the upload area", source))?;
-    for entry in entries {
-        if !known.iter().any(|id| id.to_string() == entry.name) {
-            store.disk.unlink(&area.join(&entry.name)).await.map_err(|source| Error::io("clearing the upload area", source))?;
-        }
-    }
-    Ok(())
 }
 
 async fn tend_uploads(store: std::sync::Weak<Store>, settle: std::time::Duration) {

@@ -44,12 +44,18 @@ pub enum Error {
 
     /// Stored bytes do not match their checksum. The blob answers as not found until it is
     /// pushed again.
-    #[error("{digest} is damaged at offset {offset}: checksum {expected:08x} expected, {found:08x} found; push it again to heal it")]
+    #[error(
+        "{digest} is damaged at offset {offset}: checksum {expected:08x} expected, {found:08x} found; push it again to heal it"
+    )]
     Damaged { digest: Digest, offset: u64, expected: u32, found: u32 },
 
-    /// The store on disk cannot be used as it is: a foreign format, a damaged index.
+    /// The store's index is damaged.
     #[error("{path}: {reason}")]
     Store { path: PathBuf, reason: String },
+
+    /// The directory holds something else, or a store of another format.
+    #[error("{path}: {reason}")]
+    Foreign { path: PathBuf, reason: String },
 
     /// Another process has the store open.
     #[error("{path} is in use by another process; stop it or choose another root")]

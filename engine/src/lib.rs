@@ -43,6 +43,6 @@ pub use engine::Engine;
 pub use error::{Error, Result, What};
 pub use ingest::{Sealed, Upload, UploadId, UploadStatus};
 pub use namespace::{Namespace, NamespaceError};
-pub use options::{IndexKind, Options};
+pub use options::{INLINE_BYTES_LIMIT, IndexKind, Options};
 pub use read::{Blob, Found, Named, Reader, Referring};
 pub use statistics::Statistics;

@@ -69,4 +69,4 @@ impl Default for Options {
 }
 
 /// The largest allowed `inline_bytes_max`: inline content passes through the write-ahead log.
-pub(crate) const INLINE_BYTES_LIMIT: usize = 1 << 20;
+pub const INLINE_BYTES_LIMIT: usize = 1 << 20;

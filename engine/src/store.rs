@@ -1,6 +1,6 @@
 //! What all parts of an open engine share.
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
@@ -25,7 +25,6 @@ const PLACING_LOCKS: usize = 256;
 const SCAN_PAGE: usize = 1024;
 
 pub(crate) struct Store {
-    pub root: PathBuf,
     pub options: Options,
     pub index: Arc<dyn Index>,
     pub disk: Arc<dyn Disk>,
@@ -39,7 +38,6 @@ pub(crate) struct Store {
 }
 
 pub(crate) struct Parts {
-    pub root: PathBuf,
     pub options: Options,
     pub index: Arc<dyn Index>,
     pub disk: Arc<dyn Disk>,
@@ -48,11 +46,10 @@ pub(crate) struct Parts {
 
 impl Store {
     pub fn new(parts: Parts) -> Result<Self> {
-        let Parts { root, options, index, disk, tier } = parts;
+        let Parts { options, index, disk, tier } = parts;
         let counters = Arc::new(Counters::default());
         let committer = Committer::start(index.clone(), &options, counters.clone())?;
         Ok(Store {
-            root,
             index,
             disk,
             tier,

@@ -153,7 +153,9 @@ async fn check_uploads(index: &dyn Index, disk: &dyn Disk, report: &mut Report) 
     for (id, offset) in files {
         match entries.iter().find(|entry| entry.name == id) {
             Some(entry) if entry.size >= offset => {}
-            Some(entry) => report.find(7, format!("uploads/{id} has {} bytes, its session counts {offset}", entry.size)),
+            Some(entry) => {
+                report.find(7, format!("uploads/{id} has {} bytes, its session counts {offset}", entry.size))
+            }
             None => report.find(7, format!("uploads/{id} is missing")),
         }
     }

@@ -3,13 +3,17 @@
 //! In: the root of a store that no process has open. Out: a [`Report`]. Nothing is changed.
 
 mod content;
+#[cfg(feature = "rocks")]
+mod offline;
 mod tables;
 
-use std::{fmt, path::Path, sync::Arc};
+use std::{fmt, sync::Arc};
+
+#[cfg(feature = "rocks")]
+pub use offline::check;
 
 use crate::{
-    digest::Hasher,
-    error::{Error, Result},
+    error::Result,
     index::{Index, Pair, Table},
     io::Disk,
     store::index_error,
@@ -104,33 +108,6 @@ impl fmt::Display for Report {
     }
 }
 
-/// Checks the store at `root`. Errors: `InUse` while a process has it open; `Store` if it is not
-/// one, or its index cannot be opened.
-#[cfg(feature = "rocks")]
-pub async fn check(root: &Path) -> Result<Report> {
-    use crate::{index::RocksIndex, io, store::blocking};
-
-    let path = root.to_owned();
-    let _lock = blocking(move || lock(&path)).await?;
-    let path = root.to_owned();
-    let open = move || io::open_disk(&path, io::Backend::Threads).map_err(|source| Error::io("opening the root", source));
-    let opened = blocking(open).await?;
-    let path = root.join("index");
-    let index = blocking(move || RocksIndex::open_read_only(&path).map_err(index_error)).await?;
-    let mut report = check_parts(Arc::new(index), opened.disk).await?;
-    let path = root.join("index");
-    let (first, second) = blocking(move || {
-        let first = RocksIndex::open_read_only(&path).map_err(index_error)?;
-        let second = RocksIndex::open_read_only(&path).map_err(index_error)?;
-        Ok((fingerprint(&first)?, fingerprint(&second)?))
-    })
-    .await?;
-    if first != second {
-        report.find(10, "two openings of the index read different content".to_owned());
-    }
-    Ok(report)
-}
-
 /// Checks a disk and an index that are not in use.
 pub async fn check_parts(index: Arc<dyn Index>, disk: Arc<dyn Disk>) -> Result<Report> {
     let mut report = Report::default();
@@ -138,40 +115,6 @@ pub async fn check_parts(index: Arc<dyn Index>, disk: Arc<dyn Disk>) -> Result<R
     let tier = LocalTier::new(disk.clone());
     content::check(&*index, &*disk, &tier, &mut report).await?;
     Ok(report)
-}
-
-#[cfg(feature = "rocks")]
-fn lock(root: &Path) -> Result<std::fs::File> {
-    use rustix::fs::{FlockOperation, flock};
-    let path = root.join("LOCK");
-    let lock = match std::fs::File::open(&path) {
-        Ok(lock) => lock,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let reason = "this is not a store: it has no file LOCK".to_owned();
-            return Err(Error::Store { path: root.to_owned(), reason });
-        }
-        Err(error) => return Err(Error::io("opening the lock", error)),
-    };
-    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(lock),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::InUse { path: root.to_owned() }),
-        Err(errno) => Err(Error::io("locking the root", errno.into())),
-    }
-}
-
-/// A digest over all tables.
-fn fingerprint(index: &dyn Index) -> Result<crate::Digest> {
-    let mut hasher = Hasher::new(crate::Algorithm::Blake3);
-    for table in Table::ALL {
-        each(index, table, &[], |(key, value)| {
-            for part in [key, value] {
-                hasher.update(&(part.len() as u64).to_le_bytes());
-                hasher.update(&part);
-            }
-            Ok(())
-        })?;
-    }
-    Ok(hasher.finish())
 }
 
 /// Visits all pairs of a prefix, a page at a time.

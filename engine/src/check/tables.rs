@@ -149,7 +149,9 @@ impl Tables<'_> {
             let listed = self.has(Table::Garbage, &keys::unheld(&digest))?;
             match (held, listed) {
                 (true, true) => self.report.find(8, format!("{digest} is held and on the garbage table")),
-                (false, false) => self.report.find(8, format!("{digest} has no holder and is not on the garbage table")),
+                (false, false) => {
+                    self.report.find(8, format!("{digest} has no holder and is not on the garbage table"))
+                }
                 (false, true) => self.report.garbage += 1,
                 (true, false) => {}
             }

@@ -198,7 +198,11 @@ impl Change<'_, '_> {
                 self.suspect(&old)?;
             }
         }
-        self.transaction.put(Table::Names, key, NameRecord { bound_unix_ms: self.now_unix_ms, digest: *digest }.encode());
+        self.transaction.put(
+            Table::Names,
+            key,
+            NameRecord { bound_unix_ms: self.now_unix_ms, digest: *digest }.encode(),
+        );
         self.transaction.put(Table::Bindings, keys::binding(self.namespace, digest, name), Vec::new());
         self.transaction.delete(Table::Garbage, keys::candidate(self.namespace, digest));
         Ok(())

@@ -44,7 +44,8 @@ impl Committer {
     pub fn start(index: Arc<dyn Index>, options: &Options, counters: Arc<Counters>) -> Result<Self> {
         let (queue, requests) = mpsc::channel(options.commit_queue_max);
         let stopped = Arc::new(OnceLock::new());
-        let worker = Worker { index, requests, group_max: options.commit_group_max, stopped: stopped.clone(), counters };
+        let worker =
+            Worker { index, requests, group_max: options.commit_group_max, stopped: stopped.clone(), counters };
         let thread = std::thread::Builder::new()
             .name("commit".to_owned())
             .spawn(move || worker.run())
@@ -124,7 +125,10 @@ impl Worker {
             match (request.decide)(&mut transaction) {
                 Ok(()) => {
                     let own = transaction.into_overlay();
-                    bytes += own.iter().map(|((_, key), value)| key.len() + value.as_ref().map_or(0, Vec::len)).sum::<usize>();
+                    bytes += own
+                        .iter()
+                        .map(|((_, key), value)| key.len() + value.as_ref().map_or(0, Vec::len))
+                        .sum::<usize>();
                     overlay.extend(own);
                     if request.durability == Durability::Synced {
                         durability = Durability::Synced;

@@ -9,7 +9,7 @@ mod committer;
 mod transaction;
 
 pub(crate) use apply::{Prepared, apply, mark_damaged};
-pub use batch::{Batch, Edge, EdgeKind, Receipt, Removal};
 pub(crate) use batch::Step;
+pub use batch::{Batch, Edge, EdgeKind, Receipt, Removal};
 pub(crate) use committer::Committer;
 pub(crate) use transaction::{Transaction, decoded};

@@ -90,7 +90,9 @@ impl<'a> Transaction<'a> {
         let mut pending = BTreeMap::new();
         for overlay in [self.group, &self.own] {
             let from = (table, prefix.to_vec());
-            for ((_, key), value) in overlay.range(from..).take_while(|((at, key), _)| *at == table && key.starts_with(prefix)) {
+            for ((_, key), value) in
+                overlay.range(from..).take_while(|((at, key), _)| *at == table && key.starts_with(prefix))
+            {
                 pending.insert(key.as_slice(), value.is_some());
             }
         }

@@ -24,7 +24,7 @@ impl Algorithm {
     pub const ALL: [Algorithm; 3] = [Algorithm::Sha256, Algorithm::Sha512, Algorithm::Blake3];
 
     /// The digest's length in bytes.
-    pub const fn len(self) -> usize {
+    pub const fn digest_bytes(self) -> usize {
         match self {
             Algorithm::Sha256 | Algorithm::Blake3 => 32,
             Algorithm::Sha512 => 64,
@@ -67,7 +67,7 @@ pub enum ParseError {
     Separator,
     #[error("the digest algorithm must be sha256, sha512 or blake3")]
     Algorithm,
-    #[error("a {algorithm} digest has {} hexadecimal digits, found {found}", algorithm.len() * 2)]
+    #[error("a {algorithm} digest has {} hexadecimal digits, found {found}", algorithm.digest_bytes() * 2)]
     Length { algorithm: Algorithm, found: usize },
     #[error("digest digits must be 0-9 or a-f")]
     Digit,
@@ -91,7 +91,7 @@ impl Digest {
 
     /// From raw bytes; `None` if their number does not fit the algorithm.
     pub fn from_bytes(algorithm: Algorithm, raw: &[u8]) -> Option<Self> {
-        if raw.len() != algorithm.len() {
+        if raw.len() != algorithm.digest_bytes() {
             return None;
         }
         let mut bytes = [0; BYTES_MAX];
@@ -104,13 +104,13 @@ impl Digest {
     }
 
     pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..self.algorithm.len()]
+        &self.bytes[..self.algorithm.digest_bytes()]
     }
 
     /// The part after the colon: lower-case hexadecimal digits.
     pub fn hex(&self) -> String {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let mut text = String::with_capacity(self.algorithm.len() * 2);
+        let mut text = String::with_capacity(self.algorithm.digest_bytes() * 2);
         for byte in self.as_bytes() {
             text.push(DIGITS[usize::from(byte >> 4)] as char);
             text.push(DIGITS[usize::from(byte & 15)] as char);
@@ -127,7 +127,7 @@ impl Digest {
 
     /// The stored form as a key of its own.
     pub fn to_key(&self) -> Vec<u8> {
-        let mut key = Vec::with_capacity(1 + self.algorithm.len());
+        let mut key = Vec::with_capacity(1 + self.algorithm.digest_bytes());
         self.encode(&mut key);
         key
     }
@@ -136,7 +136,7 @@ impl Digest {
     pub fn decode(bytes: &[u8]) -> Option<(Self, &[u8])> {
         let (tag, rest) = bytes.split_first()?;
         let algorithm = Algorithm::from_tag(*tag)?;
-        let (raw, rest) = rest.split_at_checked(algorithm.len())?;
+        let (raw, rest) = rest.split_at_checked(algorithm.digest_bytes())?;
         Some((Digest::from_bytes(algorithm, raw)?, rest))
     }
 }
@@ -147,7 +147,7 @@ impl FromStr for Digest {
     fn from_str(text: &str) -> Result<Self, ParseError> {
         let (algorithm, hex) = text.split_once(':').ok_or(ParseError::Separator)?;
         let algorithm: Algorithm = algorithm.parse()?;
-        if hex.len() != algorithm.len() * 2 {
+        if hex.len() != algorithm.digest_bytes() * 2 {
             return Err(ParseError::Length { algorithm, found: hex.len() });
         }
         let mut bytes = [0; BYTES_MAX];

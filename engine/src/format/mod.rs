@@ -8,7 +8,7 @@ mod sums;
 
 pub use codec::Malformed;
 pub use records::{BlobRecord, Health, MemberRecord, NameRecord, Placement, UploadRecord, UploadSink};
-pub use sums::{ChunkSums, Sums};
+pub use sums::ChunkSums;
 
 /// The store's format. A store of another version is refused.
 pub const VERSION: u32 = 1;

@@ -4,10 +4,7 @@ use super::{
     codec::{Decoder, Encoder, Malformed},
     sums::{ChunkSums, Sums},
 };
-use crate::{
-    Algorithm, Digest, Namespace,
-    digest::SavedState,
-};
+use crate::{Algorithm, Digest, Namespace, digest::SavedState};
 
 const RECORD_VERSION: u8 = 1;
 

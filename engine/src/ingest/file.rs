@@ -1,11 +1,13 @@
 //! A growing file: bytes are gathered in aligned buffers and written while more come in.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, io, sync::Arc, time::Duration};
+
+use tokio::task::JoinHandle;
 
 use crate::{
     environment::Environment,
     error::{Error, Result},
-    io::{ALIGNMENT, Buffer, Disk, Handle, Op, Pool, StorePath},
+    io::{ALIGNMENT, Buffer, Disk, Handle, Pool, StorePath},
 };
 
 /// The first buffer of a file, and every buffer of a slow client: what 2,000 of them hold counts.
@@ -38,10 +40,12 @@ pub(super) struct FileSink {
     tail: Option<Buffer>,
     tail_since: Duration,
     buffer_bytes: usize,
-    /// Oldest first. Awaited in place, so that a dropped caller loses none.
-    in_flight: VecDeque<Op<Buffer>>,
-    /// A padded copy of the tail is under way: it must land before its place is written again.
-    tail_in_flight: bool,
+    /// Oldest first. Each gives its buffer back to the pool as soon as it lands, whether or not
+    /// its upload goes on; only a padded tail is handed back here.
+    in_flight: VecDeque<JoinHandle<io::Result<Option<Buffer>>>>,
+    /// The youngest write under way is the tail itself, padded; this many of its bytes count. It
+    /// comes back as the tail when it lands, before its place is written again.
+    tail_in_flight: Option<usize>,
     broken: bool,
 }
 
@@ -63,7 +67,7 @@ impl FileSink {
             let read = sink.means.disk.read(&sink.file, buffer, flushed, rest);
             let tail = read.await.map_err(|source| Error::io("reading an upload file", source))?;
             if tail.filled().len() != rest {
-                return Err(Error::io("reading an upload file", std::io::ErrorKind::UnexpectedEof.into()));
+                return Err(Error::io("reading an upload file", io::ErrorKind::UnexpectedEof.into()));
             }
             sink.tail = Some(tail);
         }
@@ -79,7 +83,7 @@ impl FileSink {
             tail: None,
             buffer_bytes: BUFFER_BYTES_MIN,
             in_flight: VecDeque::new(),
-            tail_in_flight: false,
+            tail_in_flight: None,
             broken: false,
         }
     }
@@ -90,10 +94,9 @@ impl FileSink {
 
     /// Waits until bytes can be taken, and says how many: at least one. Cancel safe.
     pub async fn room(&mut self) -> Result<usize> {
-        while self.in_flight.len() >= IN_FLIGHT_MAX || (self.tail_in_flight && !self.in_flight.is_empty()) {
+        while self.in_flight.len() >= IN_FLIGHT_MAX || self.tail_in_flight.is_some() {
             self.land_one().await?;
         }
-        self.tail_in_flight = false;
         if self.tail.is_none() {
             self.tail = Some(self.means.pool.take(self.buffer_bytes).await);
             self.tail_since = self.means.environment.monotonic();
@@ -118,26 +121,27 @@ impl FileSink {
         self.buffer_bytes =
             if elapsed > SLOW { BUFFER_BYTES_MIN } else { (self.buffer_bytes * 2).min(BUFFER_BYTES_MAX) };
         let written = buffer.filled().len() as u64;
-        self.in_flight.push_back(self.means.disk.write(&self.file, buffer, self.flushed));
+        self.write(buffer, false);
         self.flushed += written;
     }
 
-    /// Brings every byte taken so far to the file; the last block is padded with zeros and stays
-    /// in memory for what follows. Cancel safe.
+    /// Brings every byte taken so far to the file; the last block is padded with zeros there and
+    /// stays in memory for what follows. Takes no further buffer: the pool may be used up by
+    /// uploads that wait for exactly this. Cancel safe.
     pub async fn settle(&mut self) -> Result<()> {
         self.land_all().await?;
-        if let Some(tail) = &self.tail
-            && !tail.filled().is_empty()
-        {
-            let mut copy = self.means.pool.take(tail.filled().len()).await;
-            copy.extend(tail.filled());
-            copy.pad_to_alignment();
-            self.tail_in_flight = true;
-            self.in_flight.push_back(self.means.disk.write(&self.file, copy, self.flushed));
+        if let Some(mut tail) = self.tail.take_if(|tail| !tail.filled().is_empty()) {
+            self.tail_in_flight = Some(tail.filled().len());
+            tail.pad_to_alignment();
+            self.write(tail, true);
         }
-        self.land_all().await?;
-        self.tail_in_flight = false;
-        Ok(())
+        self.land_all().await
+    }
+
+    /// Starts a write at `flushed`.
+    fn write(&mut self, buffer: Buffer, keep: bool) {
+        let write = self.means.disk.write(&self.file, buffer, self.flushed);
+        self.in_flight.push_back(tokio::spawn(async move { write.await.map(|buffer| keep.then_some(buffer)) }));
     }
 
     /// Like `settle`, for a file that is complete: the tail is given up.
@@ -147,7 +151,7 @@ impl FileSink {
             && !tail.filled().is_empty()
         {
             tail.pad_to_alignment();
-            self.in_flight.push_back(self.means.disk.write(&self.file, tail, self.flushed));
+            self.write(tail, false);
         }
         self.land_all().await
     }
@@ -162,17 +166,26 @@ impl FileSink {
 
     async fn land_one(&mut self) -> Result<()> {
         let Some(oldest) = self.in_flight.front_mut() else { return Ok(()) };
-        let landed = oldest.await;
+        let landed = oldest.await.unwrap_or_else(|gone| Err(io::Error::other(gone)));
         drop(self.in_flight.pop_front());
-        landed.map(drop).map_err(|source| {
+        let was_tail = self.tail_in_flight.take_if(|_| self.in_flight.is_empty());
+        let buffer = landed.map_err(|source| {
             self.broken = true;
             Error::io("writing an upload file", source)
-        })
+        })?;
+        if let (Some(len), Some(mut buffer)) = (was_tail, buffer) {
+            buffer.truncate(len);
+            self.tail = Some(buffer);
+        }
+        Ok(())
     }
 
     fn check(&self) -> Result<()> {
         if self.broken {
-            return Err(Error::io("writing an upload file", std::io::Error::other("an earlier write of this upload failed")));
+            return Err(Error::io(
+                "writing an upload file",
+                io::Error::other("an earlier write of this upload failed"),
+            ));
         }
         Ok(())
     }
@@ -187,7 +200,7 @@ impl FileSink {
             let read = self.means.disk.read(&self.file, buffer, offset, count);
             buffer = read.await.map_err(|source| Error::io("reading an upload file", source))?;
             if buffer.filled().is_empty() {
-                return Err(Error::io("reading an upload file", std::io::ErrorKind::UnexpectedEof.into()));
+                return Err(Error::io("reading an upload file", io::ErrorKind::UnexpectedEof.into()));
             }
             consume(buffer.filled());
             offset += buffer.filled().len() as u64;

@@ -60,9 +60,7 @@ impl Intake {
         let hasher = Hasher::restore(record.algorithm, &record.hash_state);
         let sink = match record.sink {
             UploadSink::Memory(bytes) => Sink::Memory(bytes),
-            UploadSink::File => {
-                Sink::File(Box::new(FileSink::reopen(means(store), &id.path(), record.offset).await?))
-            }
+            UploadSink::File => Sink::File(Box::new(FileSink::reopen(means(store), &id.path(), record.offset).await?)),
         };
         let named = matches!(sink, Sink::File(_));
         let mut intake = Intake {
@@ -204,7 +202,6 @@ impl Intake {
         } else {
             self.hash_again(expected.algorithm()).await?.finish()
         };
-        let staged_name = self.named.then(|| id.path());
         if found != *expected {
             self.discard(store, id);
             return Err(Error::DigestMismatch { expected: *expected, found });
@@ -224,7 +221,11 @@ impl Intake {
             }
             Sink::File(file) => {
                 proven.record = Some(record(Placement::File, self.sums));
-                staged = Some(Staged { disk: store.disk.clone(), file: file.handle().clone(), name: staged_name });
+                staged = Some(Staged {
+                    disk: store.disk.clone(),
+                    file: file.handle().clone(),
+                    written_down: self.named.then_some(id),
+                });
             }
             Sink::Known(_) => {}
         }

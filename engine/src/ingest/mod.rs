@@ -10,8 +10,8 @@ mod sealed;
 mod session;
 mod upload;
 
-pub(crate) use sealed::Proven;
 pub use sealed::Sealed;
-pub(crate) use session::{Sessions, uploads_path};
+pub(crate) use sealed::{Proven, Staged};
+pub(crate) use session::{Sessions, delete_record, uploads_path};
 pub use session::{UploadId, UploadStatus};
 pub use upload::Upload;

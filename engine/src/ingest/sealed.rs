@@ -8,7 +8,7 @@ use super::UploadId;
 use crate::{
     Digest,
     format::BlobRecord,
-    io::{Disk, Handle, StorePath},
+    io::{Disk, Handle},
 };
 
 /// What is known of sealed content, without its file.
@@ -27,15 +27,15 @@ pub(crate) struct Proven {
 pub(crate) struct Staged {
     pub disk: Arc<dyn Disk>,
     pub file: Handle,
-    /// Its name in the upload area, if it was ever suspended.
-    pub name: Option<StorePath>,
+    /// The session, if it was ever written down: its file has a name in the upload area.
+    pub written_down: Option<UploadId>,
 }
 
 impl Drop for Staged {
     fn drop(&mut self) {
-        if let Some(name) = self.name.take() {
+        if let Some(id) = self.written_down {
             // The final name, if it was given one, keeps the bytes; if not, they are given up.
-            drop(self.disk.unlink(&name));
+            drop(self.disk.unlink(&id.path()));
         }
     }
 }

@@ -16,11 +16,11 @@ use crate::{
     Algorithm, Namespace,
     commit::decoded,
     error::{Error, Result, What},
-    format::UploadRecord,
+    format::{UploadRecord, UploadSink},
     index::{Durability, Table},
     io::StorePath,
     statistics::add,
-    store::Store,
+    store::{Store, blocking},
 };
 
 /// An upload's id: 128 random bits, written as 32 hexadecimal digits.
@@ -155,18 +155,41 @@ impl Sessions {
         self.known.lock().expect("no panic holds it").insert(id, Arc::new(session));
     }
 
-    /// Learns the written-down sessions of a store that was just opened. Gives the ids whose bytes
-    /// are in a file.
-    pub fn load(&self, store: &Store) -> Result<Vec<UploadId>> {
-        let mut ids = Vec::new();
-        for (key, value) in store.scan_all(Table::Uploads, &[])? {
+    /// Learns the written-down sessions of a store that was just opened and clears the upload area
+    /// of everything else. A record whose file is gone is of an upload that was completed, or
+    /// failed to be, when the store went down: it goes too.
+    pub async fn recover(&self, store: &Arc<Store>) -> Result<()> {
+        let loading = store.clone();
+        let records = blocking(move || loading.scan_all(Table::Uploads, &[])).await?;
+        let area = uploads_path();
+        let entries = store.disk.list(&area).await.map_err(|source| Error::io("reading the upload area", source))?;
+        let mut files: HashMap<String, u64> = entries.into_iter().map(|entry| (entry.name, entry.size)).collect();
+        let mut lost = Vec::new();
+        for (key, value) in records {
             let record = decoded(UploadRecord::decode(&value))?;
             let malformed = || Error::Store { path: "index".into(), reason: "a malformed upload key".into() };
             let id = UploadId::from_key(&key).ok_or_else(malformed)?;
-            self.insert(store, id, record.namespace, record.offset, State { stored: true, ..State::default() });
-            ids.push(id);
+            let sound = match record.sink {
+                UploadSink::Memory(_) => true,
+                UploadSink::File => {
+                    files.get(&id.to_string()).is_some_and(|size| *size >= record.offset)
+                        && files.remove(&id.to_string()).is_some()
+                }
+            };
+            if sound {
+                self.insert(store, id, record.namespace, record.offset, State { stored: true, ..State::default() });
+            } else {
+                lost.push(id);
+            }
         }
-        Ok(ids)
+        for name in files.into_keys() {
+            let unlinked = store.disk.unlink(&area.join(&name)).await;
+            unlinked.map_err(|source| Error::io("clearing the upload area", source))?;
+        }
+        for id in lost {
+            delete_record(store, id).await?;
+        }
+        Ok(())
     }
 
     fn find(&self, namespace: &Namespace, id: UploadId) -> Result<Arc<Session>> {
@@ -232,12 +255,7 @@ impl Sessions {
         }
         add(&store.counters.uploads_discarded, 1);
         if std::mem::take(&mut state.stored) {
-            let key = session.id.to_key();
-            let delete = move |transaction: &mut crate::commit::Transaction<'_>| {
-                transaction.delete(Table::Uploads, key);
-                Ok(())
-            };
-            store.committer.run(Durability::Buffered, delete).await?;
+            delete_record(store, session.id).await?;
         }
         Ok(())
     }
@@ -260,6 +278,16 @@ async fn write_down(store: &Store, session: &Session, state: &mut State) -> Resu
         state.intake = None;
     }
     Ok(())
+}
+
+/// Forgets a session's record.
+pub(crate) async fn delete_record(store: &Store, id: UploadId) -> Result<()> {
+    let key = id.to_key();
+    let delete = move |transaction: &mut crate::commit::Transaction<'_>| {
+        transaction.delete(Table::Uploads, key);
+        Ok(())
+    };
+    store.committer.run(Durability::Buffered, delete).await
 }
 
 /// Stores a session's record.

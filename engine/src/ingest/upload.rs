@@ -31,7 +31,12 @@ pub struct Upload {
 }
 
 impl Upload {
-    pub(crate) async fn resume(store: &Arc<Store>, sessions: &Sessions, namespace: &Namespace, id: UploadId) -> Result<Self> {
+    pub(crate) async fn resume(
+        store: &Arc<Store>,
+        sessions: &Sessions,
+        namespace: &Namespace,
+        id: UploadId,
+    ) -> Result<Self> {
         let claim = sessions.claim(store, namespace, id)?;
         let mut state = claim.session.state.clone().lock_owned().await;
         if state.ended {

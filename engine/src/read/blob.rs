@@ -118,9 +118,7 @@ async fn look_up(store: &Store, namespace: &Namespace, digest: &Digest) -> Resul
         return Err(missing);
     };
     match store.blob(digest).await? {
-        Some(record) if record.health == Health::Sound => {
-            Ok((record, decoded(MemberRecord::decode(&member))?.label))
-        }
+        Some(record) if record.health == Health::Sound => Ok((record, decoded(MemberRecord::decode(&member))?.label)),
         _ => Err(missing),
     }
 }

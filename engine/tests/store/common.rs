@@ -66,7 +66,12 @@ pub async fn pull(engine: &Engine, ns: &Namespace, digest: &Digest) -> Result<Ve
     pull_range(engine, ns, digest, 0..size).await
 }
 
-pub async fn pull_range(engine: &Engine, ns: &Namespace, digest: &Digest, range: std::ops::Range<u64>) -> Result<Vec<u8>> {
+pub async fn pull_range(
+    engine: &Engine,
+    ns: &Namespace,
+    digest: &Digest,
+    range: std::ops::Range<u64>,
+) -> Result<Vec<u8>> {
     let mut reader = engine.open_blob(ns, digest).await?.read(range);
     let mut bytes = Vec::new();
     while let Some(part) = reader.next().await {

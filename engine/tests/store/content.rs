@@ -4,8 +4,7 @@ use orlop_engine::{Algorithm, Batch, Digest, Error, What};
 
 use crate::common::*;
 
-const SIZES: [usize; 11] =
-    [0, 1, 4095, 4096, 4097, 65_535, 65_536, 65_537, 1 << 20, (3 << 20) + 17, (9 << 20) + 4096];
+const SIZES: [usize; 11] = [0, 1, 4095, 4096, 4097, 65_535, 65_536, 65_537, 1 << 20, (3 << 20) + 17, (9 << 20) + 4096];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn content_of_every_size_comes_back_also_after_a_restart() {
@@ -39,7 +38,8 @@ async fn every_range_is_exact() {
         let engine = open(root.path(), &options).await;
         let bytes = content(7, 1_000_003);
         let digest = push(&engine, &ns, &bytes).await;
-        for (start, end) in [(0, 0), (0, 1), (65_535, 65_537), (1_000_002, 1_000_003), (262_143, 524_289), (5, 999_999)] {
+        for (start, end) in [(0, 0), (0, 1), (65_535, 65_537), (1_000_002, 1_000_003), (262_143, 524_289), (5, 999_999)]
+        {
             let part = pull_range(&engine, &ns, &digest, start..end).await.expect("a range");
             assert_eq!(part, bytes[start as usize..end as usize], "{start}..{end}");
         }
@@ -99,7 +99,9 @@ async fn many_pushes_of_one_content_store_it_once() {
         let mut tasks = tokio::task::JoinSet::new();
         for at in 0..32 {
             let (engine, bytes) = (engine.clone(), bytes.clone());
-            tasks.spawn(async move { push_pieces(&engine, &namespace(&format!("n{at}")), &bytes, 70_000, &digest).await });
+            tasks.spawn(
+                async move { push_pieces(&engine, &namespace(&format!("n{at}")), &bytes, 70_000, &digest).await },
+            );
         }
         while let Some(pushed) = tasks.join_next().await {
             pushed.expect("no panic").expect("pushed");
@@ -183,8 +185,11 @@ async fn a_second_process_and_a_foreign_directory_are_refused() {
     drop(engine);
     std::fs::write(root.path().join("FORMAT"), "orlop store 999\n").expect("written");
     let foreign = orlop_engine::Engine::open(root.path(), options.clone()).await;
-    assert!(matches!(foreign, Err(Error::Store { .. })));
+    assert!(matches!(foreign, Err(Error::Foreign { .. })));
     let other = tempfile::tempdir().expect("a directory");
     std::fs::write(other.path().join("precious.txt"), "not a store").expect("written");
-    assert!(orlop_engine::Engine::open(other.path(), options).await.is_err());
+    let foreign = orlop_engine::Engine::open(other.path(), options).await;
+    assert!(matches!(foreign, Err(Error::Foreign { .. })));
+    assert!(matches!(orlop_engine::check::check(other.path()).await, Err(Error::Foreign { .. })));
+    assert_eq!(std::fs::read_dir(other.path()).expect("readable").count(), 1, "it was left alone");
 }

@@ -21,7 +21,15 @@ enum Harm {
 #[tokio::test(flavor = "multi_thread")]
 async fn damage_is_found_reported_and_healed_for_everybody() {
     for options in real() {
-        for harm in [Harm::Flip(0), Harm::Flip(700_000), Harm::Flip(999_999), Harm::Truncate(0), Harm::Truncate(500_000), Harm::Extend, Harm::Remove] {
+        for harm in [
+            Harm::Flip(0),
+            Harm::Flip(700_000),
+            Harm::Flip(999_999),
+            Harm::Truncate(0),
+            Harm::Truncate(500_000),
+            Harm::Extend,
+            Harm::Remove,
+        ] {
             let root = tempfile::tempdir().expect("a directory");
             let (ns, other) = (namespace("app"), namespace("other"));
             let engine = open(root.path(), &options).await;
@@ -36,7 +44,9 @@ async fn damage_is_found_reported_and_healed_for_everybody() {
                     stored[at] ^= 0x10;
                     fs::write(&path, stored).expect("written");
                 }
-                Harm::Truncate(len) => fs::OpenOptions::new().write(true).open(&path).and_then(|file| file.set_len(len)).expect("cut"),
+                Harm::Truncate(len) => {
+                    fs::OpenOptions::new().write(true).open(&path).and_then(|file| file.set_len(len)).expect("cut")
+                }
                 Harm::Extend => fs::write(&path, [stored.as_slice(), b"more"].concat()).expect("written"),
                 Harm::Remove => fs::remove_file(&path).expect("removed"),
             }
@@ -78,7 +88,8 @@ async fn the_checker_finds_what_is_wrong() {
     let ns = namespace("app");
     let options = real().remove(0);
     let engine = open(root.path(), &options).await;
-    let (flipped, missing) = (push(&engine, &ns, &content(1, 200_000)).await, push(&engine, &ns, &content(2, 200_000)).await);
+    let (flipped, missing) =
+        (push(&engine, &ns, &content(1, 200_000)).await, push(&engine, &ns, &content(2, 200_000)).await);
     engine.close().await.expect("closed");
     drop(engine);
     let path = file_of(root.path(), &flipped);

@@ -11,16 +11,21 @@ async fn a_name_moves_and_its_old_target_stays() {
     let engine = open(root.path(), &real().remove(0)).await;
     let (first, second) = (document(&engine, &ns, "one").await, document(&engine, &ns, "two").await);
     let (one, two) = (*first.digest(), *second.digest());
-    let _ = engine.commit(Batch::new(ns.clone()).document(first, b"t".to_vec(), vec![]).bind("latest", one)).await.expect("committed");
+    let _ = engine
+        .commit(Batch::new(ns.clone()).document(first, b"t".to_vec(), vec![]).bind("latest", one))
+        .await
+        .expect("committed");
     assert_eq!(engine.resolve(&ns, "latest").await.expect("bound"), one);
     let batch = Batch::new(ns.clone()).document(second, b"t".to_vec(), vec![]).bind("latest", two).bind("v2", two);
     let _ = engine.commit(batch).await.expect("committed");
     assert_eq!(engine.resolve(&ns, "latest").await.expect("bound"), two);
     assert_eq!(pull(&engine, &ns, &one).await.expect("still there"), b"one");
 
-    let names: Vec<String> = engine.names(&ns, None, 10).await.expect("listed").into_iter().map(|named| named.name).collect();
+    let names: Vec<String> =
+        engine.names(&ns, None, 10).await.expect("listed").into_iter().map(|named| named.name).collect();
     assert_eq!(names, ["latest", "v2"]);
-    let after: Vec<String> = engine.names(&ns, Some("latest"), 1).await.expect("listed").into_iter().map(|named| named.name).collect();
+    let after: Vec<String> =
+        engine.names(&ns, Some("latest"), 1).await.expect("listed").into_iter().map(|named| named.name).collect();
     assert_eq!(after, ["v2"]);
 
     let _ = engine.commit(Batch::new(ns.clone()).unbind("latest")).await.expect("unbound");
@@ -84,13 +89,20 @@ async fn documents_are_listed_where_they_refer_to() {
         let sealed = document(&engine, &ns, &format!("note {at}")).await;
         let digest = *sealed.digest();
         let payload = format!("payload {at}").into_bytes();
-        let batch = Batch::new(ns.clone()).document(sealed, b"t".to_vec(), vec![Edge::refers(subject, payload.clone())]);
+        let batch =
+            Batch::new(ns.clone()).document(sealed, b"t".to_vec(), vec![Edge::refers(subject, payload.clone())]);
         let _ = engine.commit(batch).await.expect("committed");
         expected.push((digest, payload));
     }
     expected.sort();
     let mut seen = Vec::new();
-    while let Some(next) = engine.referring(&ns, &subject, seen.last().map(|(digest, _)| digest), 2).await.expect("listed").into_iter().next() {
+    while let Some(next) = engine
+        .referring(&ns, &subject, seen.last().map(|(digest, _)| digest), 2)
+        .await
+        .expect("listed")
+        .into_iter()
+        .next()
+    {
         seen.push((next.digest, next.payload));
     }
     assert_eq!(seen, expected);
@@ -112,7 +124,10 @@ async fn names_bound_at_once_all_appear() {
             for round in 0..10 {
                 let sealed = document(&engine, &ns, &format!("{at}/{round}")).await;
                 let digest = *sealed.digest();
-                let batch = Batch::new(ns.clone()).document(sealed, b"t".to_vec(), vec![]).bind("shared", digest).bind(format!("own-{at}"), digest);
+                let batch = Batch::new(ns.clone())
+                    .document(sealed, b"t".to_vec(), vec![])
+                    .bind("shared", digest)
+                    .bind(format!("own-{at}"), digest);
                 let _ = engine.commit(batch).await.expect("committed");
             }
         });
