@@ -1,0 +1,96 @@
+//! The bodies of requests. In: frames from the connection. Out: bounded bytes, or a failure the
+//! client can act on. Reading into an upload is in `upload`; this is what all bodies share.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{
+    HeaderMap, HeaderValue, StatusCode,
+    header::{CONNECTION, CONTENT_LENGTH, EXPECT},
+};
+use http_body::Body;
+use http_body_util::BodyExt;
+
+use super::error_map::{Failure, Outcome};
+use crate::{protocol::ErrorCode, server::RequestBodyError};
+
+/// How long a body nobody wants is read away.
+const DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// A request body as the operations see it: the connection's, or one made in memory.
+pub trait Incoming: Body<Data = Bytes, Error = RequestBodyError> + Unpin + Send {}
+
+impl<B: Body<Data = Bytes, Error = RequestBodyError> + Unpin + Send> Incoming for B {}
+
+/// The announced length in bytes; `None` for a body that is streamed without one.
+pub fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// The whole body, up to `bytes_max`. A longer one is refused before it is in memory.
+pub async fn collect(headers: &HeaderMap, body: &mut impl Incoming, bytes_max: usize) -> Outcome<Bytes> {
+    let announced = content_length(headers);
+    if announced.is_some_and(|length| length > bytes_max as u64) {
+        return Err(too_large(bytes_max));
+    }
+    let mut first = Bytes::new();
+    let mut rest = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
+        if first.len() + rest.len() + data.len() > bytes_max {
+            return Err(too_large(bytes_max));
+        }
+        // Most documents arrive in one frame, which is taken as it is.
+        if first.is_empty() && rest.is_empty() {
+            first = data;
+            continue;
+        }
+        if rest.is_empty() {
+            let expected = announced.and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
+            rest.reserve(expected.max(first.len() + data.len()));
+            rest.extend_from_slice(&std::mem::take(&mut first));
+        }
+        rest.extend_from_slice(&data);
+    }
+    Ok(if rest.is_empty() { first } else { rest.freeze() })
+}
+
+/// Reads away what is left of a body after its answer was decided, up to `bytes_max`. Clients that
+/// send before they listen lose an early answer if the connection is closed on them. A client that
+/// waits for leave to send (`Expect: 100-continue`) has sent nothing and is not asked to.
+pub async fn drain(headers: &HeaderMap, body: &mut impl Incoming, bytes_max: u64) {
+    let too_long = content_length(headers).is_some_and(|length| length > bytes_max);
+    if body.is_end_stream() || too_long || headers.contains_key(EXPECT) {
+        return;
+    }
+    let reading = async {
+        let mut drained: u64 = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            drained += frame.data_ref().map_or(0, |data| data.len() as u64);
+            if drained > bytes_max {
+                return;
+            }
+        }
+    };
+    // Running out of time is no failure: the answer is sent either way.
+    let _ = tokio::time::timeout(DRAIN_TIME_MAX, reading).await;
+}
+
+/// The body stopped before its end. Unless it was only too slow, nobody is there to read this.
+pub fn broken(error: RequestBodyError) -> Failure {
+    let status = match error {
+        RequestBodyError::TooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
+        RequestBodyError::Aborted(_) => StatusCode::BAD_REQUEST,
+    };
+    Failure::new(status, ErrorCode::BlobUploadInvalid, error.to_string())
+        // RFC 9110 section 15.5.9: what is left of the request cannot be told from the next one.
+        .with(CONNECTION, HeaderValue::from_static("close"))
+}
+
+fn too_large(bytes_max: usize) -> Failure {
+    Failure::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        ErrorCode::SizeInvalid,
+        format!("a manifest is limited to {bytes_max} bytes"),
+    )
+}

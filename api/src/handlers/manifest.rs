@@ -1,0 +1,223 @@
+//! Manifests by tag and by digest (spec, "Pulling manifests", "Pushing Manifests", "Deleting tags",
+//! "Deleting Manifests"). In: a reference, and for a push the document. Out: the document byte for
+//! byte as it was pushed, or a durable one. What became true after a 201: content, every tag, what
+//! it needs and what it refers to, in one step.
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderValue, Response, StatusCode,
+    header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, LOCATION},
+};
+use orlop_engine::{Algorithm, Batch, Digest, Edge, Error, Removal};
+
+use super::{
+    blob::content,
+    conditional,
+    error_map::{Failure, Kind, Outcome},
+    incoming::{self, Incoming},
+    reply,
+    scope::Scope,
+};
+use crate::{
+    body::ResponseBody,
+    limits::size,
+    protocol::{ErrorCode, Manifest, Need, Query, Reference, Tag},
+};
+
+/// `HEAD /v2/<name>/manifests/<reference>`
+pub async fn head(scope: &Scope<'_>, reference: &Reference, headers: &HeaderMap) -> Outcome {
+    let (digest, bytes, label) = match reference {
+        Reference::Digest(digest) => {
+            let found = scope.engine.find(&scope.namespace, digest).await.map_err(Failure::manifest)?;
+            (*digest, found.size, found.label)
+        }
+        Reference::Tag(tag) => {
+            let blob = scope.engine.resolve_open(&scope.namespace, tag.as_str()).await.map_err(Failure::manifest)?;
+            (*blob.digest(), blob.size(), blob.label().to_vec())
+        }
+    };
+    if label.is_empty() {
+        return Err(Kind::Manifest.unknown());
+    }
+    if conditional::not_modified(headers, &digest) {
+        return Ok(described(StatusCode::NOT_MODIFIED, ResponseBody::empty(), &digest, reference));
+    }
+    let mut response = described(StatusCode::OK, ResponseBody::empty(), &digest, reference);
+    response.headers_mut().insert(CONTENT_TYPE, media_type(&label));
+    response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(bytes));
+    Ok(response)
+}
+
+/// `GET /v2/<name>/manifests/<reference>`. The Accept header changes nothing: a manifest has one
+/// form, and a client that did not expect it is better served with it than with an error.
+pub async fn get(scope: &Scope<'_>, reference: &Reference, headers: &HeaderMap) -> Outcome {
+    let blob = match reference {
+        Reference::Digest(digest) => scope.engine.open_blob(&scope.namespace, digest).await,
+        Reference::Tag(tag) => scope.engine.resolve_open(&scope.namespace, tag.as_str()).await,
+    }
+    .map_err(Failure::manifest)?;
+    // Plain content that happens to have this digest was never checked to be a manifest.
+    if blob.label().is_empty() {
+        return Err(Kind::Manifest.unknown());
+    }
+    let digest = *blob.digest();
+    if conditional::not_modified(headers, &digest) {
+        return Ok(described(StatusCode::NOT_MODIFIED, ResponseBody::empty(), &digest, reference));
+    }
+    let media_type = media_type(blob.label());
+    let (body, length) = content(blob, Kind::Manifest).await?;
+    let mut response = described(StatusCode::OK, body, &digest, reference);
+    response.headers_mut().insert(CONTENT_TYPE, media_type);
+    response.headers_mut().insert(CONTENT_LENGTH, length);
+    Ok(response)
+}
+
+/// `PUT /v2/<name>/manifests/<reference>`
+pub async fn put(
+    scope: &Scope<'_>,
+    reference: &Reference,
+    query: &Query<'_>,
+    headers: &HeaderMap,
+    body: &mut impl Incoming,
+) -> Outcome {
+    let tags = query.tags()?;
+    if !tags.is_empty() && matches!(reference, Reference::Tag(_)) {
+        return Err(Failure::new(
+            StatusCode::BAD_REQUEST,
+            ErrorCode::Unsupported,
+            "the parameter 'tag' goes with a push by digest; push by digest, or drop it",
+        ));
+    }
+    let document = incoming::collect(headers, body, size(scope.limits.manifest_bytes_max)).await?;
+    let manifest = Manifest::parse(&document, content_type(headers)?)?;
+    let digest = match reference {
+        Reference::Digest(digest) => *digest,
+        Reference::Tag(_) => Digest::of(Algorithm::Sha256, &document),
+    };
+    store(scope, &manifest, document, &digest, reference, &tags).await?;
+
+    let mut response = reply::empty(StatusCode::CREATED);
+    let headers = response.headers_mut();
+    headers.insert(LOCATION, reply::text(format!("/v2/{}/manifests/{digest}", scope.repository)));
+    headers.insert(reply::DOCKER_CONTENT_DIGEST, reply::digest(&digest));
+    if let Some(subject) = &manifest.subject {
+        headers.insert(reply::OCI_SUBJECT, reply::digest(&subject.digest));
+    }
+    for tag in &tags {
+        headers.append(reply::OCI_TAG, reply::text(tag.to_string()));
+    }
+    Ok(response)
+}
+
+/// `DELETE /v2/<name>/manifests/<reference>`. A tag is only a name: what it named stays. A digest
+/// takes its tags with it, but a manifest that an index of the repository needs stays.
+pub async fn delete(scope: &Scope<'_>, reference: &Reference) -> Outcome {
+    let batch = Batch::new(scope.namespace.clone());
+    let batch = match reference {
+        Reference::Tag(tag) => batch.unbind(tag.as_str()),
+        Reference::Digest(digest) => {
+            let found = scope.engine.find(&scope.namespace, digest).await.map_err(Failure::manifest)?;
+            if found.label.is_empty() {
+                return Err(Kind::Manifest.unknown());
+            }
+            batch.remove(*digest, Removal::UnlessNeeded)
+        }
+    };
+    let _receipt = scope.engine.commit(batch).await.map_err(Failure::manifest)?;
+    Ok(reply::empty(StatusCode::ACCEPTED))
+}
+
+/// Commits the document with everything that is said about it.
+async fn store(
+    scope: &Scope<'_>,
+    manifest: &Manifest,
+    document: Bytes,
+    digest: &Digest,
+    reference: &Reference,
+    tags: &[Tag],
+) -> Outcome<()> {
+    let bytes = document.len() as u64;
+    let needs = manifest.needs();
+    let sealed = scope.engine.seal_bytes(*digest, document).await.map_err(Failure::manifest)?;
+    let mut edges = Vec::with_capacity(needs.len() + 1);
+    let mut batch = Batch::new(scope.namespace.clone());
+    for need in &needs {
+        if need.is_optional || scope.policy.sparse_manifests {
+            check_if_there(scope, need).await?;
+            edges.push(Edge::needs_sparse(need.digest));
+        } else {
+            batch = batch.require(need.digest, Some(need.size), need.is_manifest);
+            edges.push(Edge::needs(need.digest));
+        }
+    }
+    if let Some(subject) = &manifest.subject {
+        edges.push(Edge::refers(subject.digest, manifest.referrer_descriptor(digest, bytes)));
+    }
+    batch = batch.document(sealed, manifest.kind.media_type().into(), edges);
+    if let Reference::Tag(tag) = reference {
+        batch = batch.bind(tag.as_str(), *digest);
+    }
+    for tag in tags {
+        batch = batch.bind(tag.as_str(), *digest);
+    }
+    match scope.engine.commit(batch).await {
+        Ok(_receipt) => Ok(()),
+        Err(Error::Missing { digest }) => Err(explain(scope, &needs, digest).await),
+        Err(error @ Error::WrongSize { digest, .. }) => Err(Failure::manifest(error).with_detail(digest.to_string())),
+        Err(error) => Err(Failure::manifest(error)),
+    }
+}
+
+/// Content that may be absent must still have the size the manifest says if it is there.
+async fn check_if_there(scope: &Scope<'_>, need: &Need) -> Outcome<()> {
+    match scope.engine.find(&scope.namespace, &need.digest).await {
+        Ok(found) if found.size != need.size => {
+            let Need { digest, size, .. } = *need;
+            let error = Error::WrongSize { digest, expected: found.size, found: size };
+            Err(Failure::manifest(error).with_detail(digest.to_string()))
+        }
+        Ok(_) | Err(Error::NotFound { .. } | Error::Damaged { .. }) => Ok(()),
+        Err(error) => Err(Failure::manifest(error)),
+    }
+}
+
+/// Says why a required digest does not do: it is absent, or it is not a manifest.
+async fn explain(scope: &Scope<'_>, needs: &[Need], digest: Digest) -> Failure {
+    let listed = needs.iter().any(|need| need.digest == digest && need.is_manifest);
+    let there = listed && scope.engine.find(&scope.namespace, &digest).await.is_ok();
+    let message = if there {
+        format!("the index lists {digest} as a manifest, but it was pushed as a blob; push it as a manifest")
+    } else {
+        format!("the manifest needs {digest}, which the repository does not have; push it first")
+    };
+    Failure::new(StatusCode::BAD_REQUEST, ErrorCode::ManifestBlobUnknown, message).with_detail(digest.to_string())
+}
+
+fn content_type(headers: &HeaderMap) -> Outcome<Option<&str>> {
+    let text = headers.get(CONTENT_TYPE).map(HeaderValue::to_str).transpose();
+    text.map_err(|_| {
+        Failure::new(
+            StatusCode::BAD_REQUEST,
+            ErrorCode::ManifestInvalid,
+            "the Content-Type of a manifest must be a media type in visible ASCII",
+        )
+    })
+}
+
+/// The stored label as a header. Labels are media types that were checked when they were pushed.
+fn media_type(label: &[u8]) -> HeaderValue {
+    HeaderValue::from_bytes(label).unwrap_or(reply::OCTETS)
+}
+
+/// An answer about the manifest with this digest, kept by clients according to how it was named.
+fn described(status: StatusCode, body: ResponseBody, digest: &Digest, reference: &Reference) -> Response<ResponseBody> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    reply::name_content(&mut response, digest);
+    let cache = match reference {
+        Reference::Digest(_) => reply::CACHE_FOREVER,
+        Reference::Tag(_) => reply::CACHE_REVALIDATE,
+    };
+    response.headers_mut().insert(CACHE_CONTROL, cache);
+    response
+}

@@ -1,0 +1,16 @@
+//! The operations of the distribution specification, one noun per file. In: a parsed request. Out:
+//! an answer, or a [`error_map::Failure`] from the one table of them. No handler knows a route, a
+//! socket or a file.
+
+pub mod base;
+pub mod blob;
+mod conditional;
+pub mod error_map;
+pub mod incoming;
+pub mod manifest;
+pub mod probes;
+pub mod referrers;
+pub mod reply;
+pub mod scope;
+pub mod tags;
+pub mod upload;

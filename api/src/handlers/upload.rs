@@ -1,0 +1,253 @@
+//! Uploads of blobs (spec, "Pushing blobs"). In: the body of a request as it arrives. Out: a session
+//! that holds an exact prefix, or a durable blob. Only a request that is a whole upload by itself
+//! leaves nothing when it fails; every other one can be resumed from what the session reports.
+
+use http::{
+    HeaderMap, Response, StatusCode,
+    header::{CONTENT_RANGE, LOCATION, RANGE},
+};
+use http_body_util::BodyExt;
+use orlop_engine::{Algorithm, Batch, Digest, Error, Sealed, Upload, UploadId};
+
+use super::{
+    error_map::{Failure, Outcome},
+    incoming::{self, Incoming},
+    reply,
+    scope::{self, Scope},
+};
+use crate::{
+    body::ResponseBody,
+    protocol::{
+        ErrorCode, Query, Repository,
+        query::Mount,
+        upload_range::{self, UploadRangeError},
+    },
+};
+
+/// `POST /v2/<name>/blobs/uploads/`: a mount, a whole upload, or a new session, as the query says.
+pub async fn start(scope: &Scope<'_>, query: &Query<'_>, headers: &HeaderMap, body: &mut impl Incoming) -> Outcome {
+    if let Some(mount) = query.mount()?
+        && let Some(response) = take_over(scope, mount).await?
+    {
+        return Ok(response);
+    }
+    if let Some(digest) = query.digest()? {
+        return monolithic(scope, digest, headers, body).await;
+    }
+    let algorithm = query.algorithm()?.unwrap_or(Algorithm::Sha256);
+    let id = scope.engine.begin(&scope.namespace, algorithm).await.map_err(Failure::blob)?;
+    Ok(progress(StatusCode::ACCEPTED, scope.repository, id, 0))
+}
+
+/// Makes a blob of another repository a member of this one. `None` if there is nothing to mount:
+/// the spec wants a session then, so that the client can send the content.
+async fn take_over(scope: &Scope<'_>, mount: Mount) -> Outcome<Option<Response<ResponseBody>>> {
+    let Mount { digest, from } = mount;
+    let from = from.iter().map(scope::namespace).collect();
+    let batch = Batch::new(scope.namespace.clone()).mount(digest, from);
+    match scope.engine.commit(batch).await {
+        Ok(_receipt) => Ok(Some(created(scope.repository, &digest))),
+        Err(Error::NotFound { .. }) => Ok(None),
+        Err(error) => Err(Failure::blob(error)),
+    }
+}
+
+/// The whole upload in one request. Nothing of it is left unless all of it is right.
+async fn monolithic(scope: &Scope<'_>, digest: Digest, headers: &HeaderMap, body: &mut impl Incoming) -> Outcome {
+    let length = incoming::content_length(headers);
+    let id = scope.engine.begin(&scope.namespace, digest.algorithm()).await.map_err(Failure::blob)?;
+    let upload = scope.engine.resume(&scope.namespace, id).await.map_err(Failure::blob)?;
+    let mut whole = Whole(Some(upload));
+    let upload = whole.upload();
+    upload.announce(length, Some(digest)).await.map_err(Failure::blob)?;
+    receive(upload, body, length).await?;
+    let sealed = whole.into_upload().seal(&digest).await.map_err(Failure::blob)?;
+    store(scope, sealed, &digest).await
+}
+
+/// `PATCH <location>`: a chunk with its place, or a stream that continues where the session is.
+pub async fn append(scope: &Scope<'_>, id: &str, headers: &HeaderMap, body: &mut impl Incoming) -> Outcome {
+    let mut session = Session::take(scope, id).await?;
+    let received = session.receive(headers, body).await;
+    // The session is put down first in every case: the answer below reports what is safe.
+    let offset = session.upload.suspend();
+    match received {
+        Ok(()) => Ok(progress(StatusCode::ACCEPTED, scope.repository, session.id, offset)),
+        Err(failure) => Err(at(failure, scope.repository, session.id, offset)),
+    }
+}
+
+/// `PUT <location>?digest=`: the last bytes, if there are any, and the proof.
+pub async fn finish(
+    scope: &Scope<'_>,
+    id: &str,
+    query: &Query<'_>,
+    headers: &HeaderMap,
+    body: &mut impl Incoming,
+) -> Outcome {
+    let digest = query.digest()?.ok_or_else(|| {
+        Failure::new(
+            StatusCode::BAD_REQUEST,
+            ErrorCode::DigestInvalid,
+            "the request that ends an upload needs the blob's digest: add ?digest=ALGORITHM:HEX",
+        )
+    })?;
+    let mut session = Session::take(scope, id).await?;
+    let total = incoming::content_length(headers).and_then(|length| session.upload.offset().checked_add(length));
+    session.upload.announce(total, Some(digest)).await.map_err(Failure::blob)?;
+    if let Err(failure) = session.receive(headers, body).await {
+        let offset = session.upload.suspend();
+        return Err(at(failure, scope.repository, session.id, offset));
+    }
+    let sealed = session.upload.seal(&digest).await.map_err(Failure::blob)?;
+    store(scope, sealed, &digest).await
+}
+
+/// `GET <location>`: how far the session is.
+pub async fn status(scope: &Scope<'_>, id: &str) -> Outcome {
+    let id = parse(id)?;
+    let status = scope.engine.upload_status(&scope.namespace, id).await.map_err(Failure::blob)?;
+    Ok(progress(StatusCode::NO_CONTENT, scope.repository, id, status.offset))
+}
+
+/// `DELETE <location>`: the client gives up; the space is returned.
+pub async fn cancel(scope: &Scope<'_>, id: &str) -> Outcome {
+    let id = parse(id)?;
+    match scope.engine.cancel(&scope.namespace, id).await {
+        Ok(()) => Ok(reply::empty(StatusCode::NO_CONTENT)),
+        Err(error @ Error::Busy) => {
+            Err(Failure::new(StatusCode::CONFLICT, ErrorCode::BlobUploadInvalid, error.to_string()))
+        }
+        Err(error) => Err(Failure::blob(error)),
+    }
+}
+
+/// A session with this request as its only writer.
+struct Session {
+    id: UploadId,
+    upload: Upload,
+}
+
+impl Session {
+    async fn take(scope: &Scope<'_>, id: &str) -> Outcome<Self> {
+        let id = parse(id)?;
+        match scope.engine.resume(&scope.namespace, id).await {
+            Ok(upload) => Ok(Session { id, upload }),
+            Err(Error::Busy) => {
+                let status = scope.engine.upload_status(&scope.namespace, id).await.map_err(Failure::blob)?;
+                Err(at(Failure::blob(Error::Busy), scope.repository, id, status.offset))
+            }
+            Err(error) => Err(Failure::blob(error)),
+        }
+    }
+
+    /// Takes the body in, after checking that its announced place is the next one.
+    async fn receive(&mut self, headers: &HeaderMap, body: &mut impl Incoming) -> Outcome<()> {
+        let length = incoming::content_length(headers);
+        let mut bytes = length;
+        if let Some(range) = headers.get(CONTENT_RANGE) {
+            let range = range.to_str().map_err(|_| UploadRangeError::Syntax)?;
+            let range = upload_range::parse_with_length(range, length)?;
+            let offset = self.upload.offset();
+            if range.start != offset {
+                return Err(Failure::blob(Error::OutOfOrder { expected: offset, found: range.start }));
+            }
+            bytes = Some(range.len());
+        }
+        receive(&mut self.upload, body, bytes).await
+    }
+}
+
+/// Appends the body to the upload, frame by frame, without holding more than one. Every byte that
+/// was appended stays, whatever happens after it. `announced` is the length of this body in bytes.
+async fn receive(upload: &mut Upload, body: &mut impl Incoming, announced: Option<u64>) -> Outcome<()> {
+    let mut received: u64 = 0;
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(incoming::broken)?.into_data() else { continue };
+        received += data.len() as u64;
+        if announced.is_some_and(|announced| received > announced) {
+            return Err(wrong_length());
+        }
+        upload.append(&data).await.map_err(Failure::blob)?;
+    }
+    match announced {
+        Some(announced) if announced != received => Err(wrong_length()),
+        _ => Ok(()),
+    }
+}
+
+fn wrong_length() -> Failure {
+    Failure::new(
+        StatusCode::BAD_REQUEST,
+        ErrorCode::SizeInvalid,
+        "the body does not have the announced length; ask for the upload's status and resume from there",
+    )
+}
+
+/// A whole upload in one request: discarded unless it is taken out. Dropping the request's future,
+/// which is what a closed connection does, must not leave a session that nobody knows of.
+struct Whole(Option<Upload>);
+
+impl Whole {
+    fn upload(&mut self) -> &mut Upload {
+        self.0.as_mut().expect("taken only by into_upload, which consumes self")
+    }
+
+    fn into_upload(mut self) -> Upload {
+        self.0.take().expect("taken only here, and self is consumed")
+    }
+}
+
+impl Drop for Whole {
+    fn drop(&mut self) {
+        let Some(upload) = self.0.take() else { return };
+        // Without a runtime the process is ending, and the next start discards the session.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                if let Err(error) = upload.abandon().await {
+                    tracing::warn!(%error, "a failed upload could not be discarded; it will expire");
+                }
+            });
+        }
+    }
+}
+
+async fn store(scope: &Scope<'_>, sealed: Sealed, digest: &Digest) -> Outcome {
+    let batch = Batch::new(scope.namespace.clone()).blob(sealed);
+    let _receipt = scope.engine.commit(batch).await.map_err(Failure::blob)?;
+    Ok(created(scope.repository, digest))
+}
+
+fn created(repository: &Repository, digest: &Digest) -> Response<ResponseBody> {
+    let mut response = reply::empty(StatusCode::CREATED);
+    response.headers_mut().insert(LOCATION, reply::text(format!("/v2/{repository}/blobs/{digest}")));
+    response.headers_mut().insert(reply::DOCKER_CONTENT_DIGEST, reply::digest(digest));
+    response
+}
+
+/// Where the upload goes on and how far it is.
+fn progress(status: StatusCode, repository: &Repository, id: UploadId, offset: u64) -> Response<ResponseBody> {
+    let mut response = reply::empty(status);
+    describe(response.headers_mut(), repository, id, offset);
+    response
+}
+
+fn at(failure: Failure, repository: &Repository, id: UploadId, offset: u64) -> Failure {
+    failure.with_headers(|headers| describe(headers, repository, id, offset))
+}
+
+fn describe(headers: &mut HeaderMap, repository: &Repository, id: UploadId, offset: u64) {
+    headers.insert(LOCATION, reply::text(format!("/v2/{repository}/blobs/uploads/{id}")));
+    headers.insert(RANGE, reply::text(upload_range::received(offset)));
+    headers.insert(reply::DOCKER_UPLOAD_UUID, reply::text(id.to_string()));
+}
+
+fn parse(id: &str) -> Outcome<UploadId> {
+    id.parse().map_err(|_| {
+        Failure::new(
+            StatusCode::NOT_FOUND,
+            ErrorCode::BlobUploadUnknown,
+            "the repository has no such upload; begin one with POST",
+        )
+    })
+}

@@ -1,0 +1,31 @@
+//! The OCI distribution protocol over the engine.
+//!
+//! ```text
+//!   server     sockets, TLS, HTTP/1.1 and HTTP/2, time limits; knows nothing of registries
+//!     v registry   one request in, one answer out
+//!     v router     path and method -> handler              protocol  pure parsing of what clients send
+//!     v handlers   one file per noun of the specification  limits    every limit, in one table
+//!     v engine     the content-addressed store             body      verified bytes on their way out
+//! ```
+//!
+//! This crate is the only reader of manifests: the engine below it knows digests, labels and edges.
+//! The conventions between the two are
+//!
+//! - a repository is a namespace, a tag is a name in it;
+//! - the label of a membership is empty for a blob, and the media type for a manifest;
+//! - a manifest *needs* its config, layers or children, and *refers* to its subject; the payload of
+//!   that edge is the JSON descriptor that the subject's referrers list shows.
+#![forbid(unsafe_code)]
+
+mod body;
+mod handlers;
+pub mod health;
+pub mod limits;
+pub mod metrics;
+pub mod protocol;
+mod registry;
+mod router;
+pub mod server;
+
+pub use body::{BodyError, ResponseBody};
+pub use registry::{Policy, Registry};

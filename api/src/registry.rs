@@ -1,0 +1,122 @@
+//! The registry: an engine behind the distribution protocol. In: one HTTP request. Out: one answer.
+//! Everything that goes wrong on the way has become a failure of the one table and then an answer;
+//! the connection layer sees no errors.
+
+use std::{future::Future, net::SocketAddr, sync::Arc};
+
+use http::{Method, Request, Response};
+use orlop_engine::Engine;
+
+use crate::{
+    body::ResponseBody,
+    handlers::{
+        incoming::{self, Incoming},
+        scope::{self, Scope},
+    },
+    health::Health,
+    limits::Limits,
+    metrics::{Metrics, Statistic, StatisticKind},
+    protocol::Repository,
+    router,
+    server::{Handler, RequestBody, Server, ServerOptions, Tls},
+};
+
+/// What a registry accepts, where the specification leaves the choice to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Policy {
+    /// Accept manifests that name blobs or manifests the repository does not have. Off by default:
+    /// then whatever can be pulled by a tag can be pulled completely. Mirrors that copy only some
+    /// platforms of an index need it on (spec, "Push": a registry MAY reject).
+    pub sparse_manifests: bool,
+}
+
+/// Answers requests. Cheap to clone; all clones are the same registry.
+#[derive(Clone)]
+pub struct Registry {
+    pub(crate) engine: Engine,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) policy: Policy,
+    pub(crate) health: Health,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+impl Registry {
+    /// A registry over an open engine, with its own health and metrics. It is healthy once a
+    /// [`Server`] runs it.
+    pub fn new(engine: Engine, limits: Limits, policy: Policy) -> Self {
+        let asked = engine.clone();
+        let health = Health::new(move || asked.accepting().map_err(|error| error.to_string()));
+        let counted = engine.clone();
+        let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), move || statistics(&counted));
+        Registry { engine, limits: Arc::new(limits), policy, health, metrics }
+    }
+
+    /// Binds a server for this registry. Port 0 lets the system choose; without `tls` it serves
+    /// plain HTTP. Must be called within a tokio runtime.
+    ///
+    /// Errors: a limit out of its range, or an address that cannot be bound.
+    pub fn bind(&self, address: SocketAddr, tls: Option<Tls>) -> std::io::Result<Server<Registry>> {
+        let options = ServerOptions {
+            address,
+            tls,
+            limits: Limits::clone(&self.limits),
+            metrics: self.metrics.clone(),
+            health: self.health.clone(),
+        };
+        Server::bind(self.clone(), options)
+    }
+
+    /// Answers one request.
+    pub async fn answer<B: Incoming>(&self, request: Request<B>) -> Response<ResponseBody> {
+        let (head, mut body) = request.into_parts();
+        let mut response = match router::route(self, &head, &mut body).await {
+            Ok(response) => response,
+            Err(failure) => failure.into_response(),
+        };
+        incoming::drain(&head.headers, &mut body, self.limits.unread_bytes_max).await;
+        // RFC 9110 section 9.3.2: the headers of a GET without its content.
+        if head.method == Method::HEAD {
+            *response.body_mut() = ResponseBody::empty();
+        }
+        response
+    }
+
+    pub fn health(&self) -> &Health {
+        &self.health
+    }
+
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    pub(crate) fn scope<'a>(&'a self, repository: &'a Repository) -> Scope<'a> {
+        Scope {
+            engine: &self.engine,
+            limits: &self.limits,
+            policy: self.policy,
+            namespace: scope::namespace(repository),
+            repository,
+        }
+    }
+}
+
+impl Handler for Registry {
+    type Body = ResponseBody;
+
+    fn handle(&self, request: Request<RequestBody>) -> impl Future<Output = Response<ResponseBody>> + Send {
+        self.answer(request)
+    }
+}
+
+/// The engine's counters for a scrape, and its one gauge.
+fn statistics(engine: &Engine) -> Vec<Statistic> {
+    let counter = |(name, help, value)| Statistic { name, help, kind: StatisticKind::Counter, value };
+    let mut statistics: Vec<Statistic> = engine.statistics().rows().into_iter().map(counter).collect();
+    statistics.push(Statistic {
+        name: "uploads_open",
+        help: "Uploads that are running or can be resumed",
+        kind: StatisticKind::Gauge,
+        value: engine.uploads_open() as u64,
+    });
+    statistics
+}

@@ -1,0 +1,82 @@
+//! From a request to its operation. In: the head and the body. Out: the answer of the one handler
+//! that path and method name; 404 for a path that names nothing, 405 for a method a route does not
+//! know.
+
+use http::{HeaderValue, Method, StatusCode, header::ALLOW, request::Parts};
+
+use crate::{
+    handlers::{
+        base, blob,
+        error_map::{Failure, Outcome},
+        incoming::Incoming,
+        manifest, probes, referrers, tags, upload,
+    },
+    metrics::RouteClass,
+    protocol::{ErrorCode, Query, Route},
+    registry::Registry,
+    server::RouteSlot,
+};
+
+/// Answers one request, except for what goes wrong.
+pub async fn route(registry: &Registry, head: &Parts, body: &mut impl Incoming) -> Outcome {
+    let route = Route::parse(head.uri.path())?;
+    if let Some(slot) = head.extensions.get::<RouteSlot>() {
+        slot.set(class(&route));
+    }
+    if !route.allows(&head.method) {
+        let allow = HeaderValue::from_static(route.allow());
+        let message = format!("this path answers {} only", route.allow());
+        return Err(Failure::new(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Unsupported, message).with(ALLOW, allow));
+    }
+    let query = Query::parse(head.uri.query())?;
+    let (method, headers) = (&head.method, &head.headers);
+    match &route {
+        Route::Base => Ok(base::get()),
+        Route::Catalog => tags::catalog(&registry.engine, &registry.limits, &query).await,
+        Route::Tags { name } => tags::list(&registry.scope(name), &query).await,
+        Route::Referrers { name, digest } => referrers::list(&registry.scope(name), digest, &query).await,
+        Route::Blob { name, digest } => {
+            let scope = registry.scope(name);
+            match *method {
+                Method::HEAD => blob::head(&scope, digest, headers).await,
+                Method::DELETE => blob::delete(&scope, digest).await,
+                _ => blob::get(&scope, digest, headers).await,
+            }
+        }
+        Route::Manifest { name, reference } => {
+            let scope = registry.scope(name);
+            match *method {
+                Method::HEAD => manifest::head(&scope, reference, headers).await,
+                Method::PUT => manifest::put(&scope, reference, &query, headers, body).await,
+                Method::DELETE => manifest::delete(&scope, reference).await,
+                _ => manifest::get(&scope, reference, headers).await,
+            }
+        }
+        Route::UploadStart { name } => upload::start(&registry.scope(name), &query, headers, body).await,
+        Route::Upload { name, id } => {
+            let scope = registry.scope(name);
+            match *method {
+                Method::PATCH => upload::append(&scope, id, headers, body).await,
+                Method::PUT => upload::finish(&scope, id, &query, headers, body).await,
+                Method::DELETE => upload::cancel(&scope, id).await,
+                _ => upload::status(&scope, id).await,
+            }
+        }
+        Route::Health(question) => Ok(probes::health(&registry.health, *question)),
+        Route::Metrics => Ok(probes::metrics(&registry.metrics)),
+    }
+}
+
+fn class(route: &Route) -> RouteClass {
+    match route {
+        Route::Base => RouteClass::Base,
+        Route::Catalog => RouteClass::Catalog,
+        Route::Tags { .. } => RouteClass::Tags,
+        Route::Manifest { .. } => RouteClass::Manifest,
+        Route::Blob { .. } => RouteClass::Blob,
+        Route::UploadStart { .. } | Route::Upload { .. } => RouteClass::Upload,
+        Route::Referrers { .. } => RouteClass::Referrers,
+        Route::Health(_) => RouteClass::Health,
+        Route::Metrics => RouteClass::Metrics,
+    }
+}

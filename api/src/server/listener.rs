@@ -1,0 +1,183 @@
+//! Accepts connections within their limit, and ends them in order at a stop.
+
+use std::{
+    future::{Future, poll_fn},
+    io,
+    net::SocketAddr,
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::{
+    net::{TcpListener, TcpStream},
+    select,
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+
+use super::{
+    Handler,
+    connection::{self, Shared},
+};
+use crate::{
+    health::{Health, Phase},
+    limits::{Limits, milliseconds, size},
+    metrics::Metrics,
+};
+
+/// The pauses after failures of accept. The first is short because a connection that ends frees the
+/// descriptor that was missing; the last bounds the log to one line a second.
+const RETRY_PAUSE_MIN: Duration = Duration::from_millis(5);
+const RETRY_PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// A listening socket and the slots for its connections.
+pub(super) struct Listener {
+    socket: TcpListener,
+    slots: Arc<Semaphore>,
+    limits: Arc<Limits>,
+    metrics: Arc<Metrics>,
+}
+
+impl Listener {
+    pub(super) fn new(socket: TcpListener, limits: Arc<Limits>, metrics: Arc<Metrics>) -> Self {
+        let slots = Arc::new(Semaphore::new(size(limits.connections_max)));
+        Listener { socket, slots, limits, metrics }
+    }
+
+    pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// Accepts until `stop`, then drains. No connection task outlives this.
+    pub(super) async fn run<H: Handler>(self, shared: Arc<Shared<H>>, health: &Health, stop: impl Future<Output = ()>) {
+        let drain_timeout = milliseconds(self.limits.drain_timeout_ms);
+        let drain_delay = milliseconds(self.limits.drain_delay_ms);
+        let (drain, draining) = watch::channel(false);
+        let mut connections = JoinSet::new();
+        let mut stopped = pin!(async {
+            stop.await;
+            health.advance(Phase::Draining);
+            sleep(drain_delay).await;
+        });
+
+        health.advance(Phase::Serving);
+        loop {
+            select! {
+                biased;
+                () = &mut stopped => break,
+                Some(_) = connections.join_next() => {}
+                (stream, address, slot) = self.next() => {
+                    let (shared, draining) = (shared.clone(), draining.clone());
+                    connections.spawn(async move {
+                        connection::serve(shared, stream, address, draining).await;
+                        drop(slot);
+                    });
+                }
+            }
+        }
+
+        drop(self);
+        drain.send_replace(true);
+        let all_ended = async { while connections.join_next().await.is_some() {} };
+        if timeout(drain_timeout, all_ended).await.is_err() {
+            tracing::warn!(connections = connections.len(), "requests did not end within drain_timeout_ms and are cut");
+            connections.shutdown().await;
+        }
+        health.advance(Phase::Stopped);
+    }
+
+    /// The next connection, once there is a slot for it.
+    async fn next(&self) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
+        let slot = self.slots.clone().acquire_owned().await.expect("the semaphore is never closed");
+        let failed = |error: &io::Error| {
+            self.metrics.accept_failed();
+            tracing::warn!(%error, "a connection could not be accepted");
+        };
+        let (stream, address) = accept_patiently(|context| self.socket.poll_accept(context), failed).await;
+        // Answers are written whole; waiting for more to send would only delay them.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, peer = %address, "TCP_NODELAY was refused");
+        }
+        (stream, address, slot)
+    }
+}
+
+/// Accepts until it succeeds, with growing pauses while the system has no descriptors or memory.
+///
+/// Dropping it, for instance because a connection ended, only shortens the pause.
+async fn accept_patiently<T>(
+    mut poll_accept: impl FnMut(&mut Context<'_>) -> Poll<io::Result<T>>,
+    failed: impl Fn(&io::Error),
+) -> T {
+    let mut pause = RETRY_PAUSE_MIN;
+    loop {
+        match poll_fn(&mut poll_accept).await {
+            Ok(accepted) => return accepted,
+            // That client has gone; the next one is not affected.
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                failed(&error);
+                sleep(pause).await;
+                pause = (pause * 2).min(RETRY_PAUSE_MAX);
+            }
+        }
+    }
+}
+
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// "Too many open files" of Linux and of every other Unix.
+    const EMFILE: i32 = 24;
+
+    #[tokio::test(start_paused = true)]
+    async fn running_out_of_descriptors_is_survived_with_growing_pauses() {
+        let begin = Instant::now();
+        let failures = Cell::new(0);
+        let accepted = accept_patiently(
+            |_| {
+                if failures.get() < 12 {
+                    Poll::Ready(Err(io::Error::from_raw_os_error(EMFILE)))
+                } else {
+                    Poll::Ready(Ok("connection"))
+                }
+            },
+            |_| failures.set(failures.get() + 1),
+        )
+        .await;
+        assert_eq!(accepted, "connection");
+        // 5 + 10 + ... + 640 ms, then four pauses of a second.
+        assert_eq!(begin.elapsed(), Duration::from_millis(1_275 + 4_000));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_left_the_queue_causes_no_pause() {
+        let begin = Instant::now();
+        let mut left = 100;
+        accept_patiently(
+            |_| {
+                left -= 1;
+                let gone = io::Error::from(io::ErrorKind::ConnectionAborted);
+                Poll::Ready(if left > 0 { Err(gone) } else { Ok(()) })
+            },
+            |_| panic!("not a failure of the server"),
+        )
+        .await;
+        assert_eq!(begin.elapsed(), Duration::ZERO);
+    }
+}

@@ -1,0 +1,119 @@
+//! The connection layer: sockets in, requests to a [`Handler`], answers out.
+//!
+//! ```text
+//!   listener     accepts within `connections_max`, drains at a stop
+//!     connection TLS, protocol choice, supervision          activity  which time limit runs
+//!       socket   counts bytes, cuts stalled clients         timeout   a movable deadline
+//!       service  one request: panics, common headers        observation  metrics and access log
+//!         request_body   progress limit
+//!         response_body  observed to the last byte          streams   HTTP/2 stream tasks
+//! ```
+//!
+//! What has become true when a handler is called: the head is complete and within its limits, the
+//! connection is within `connections_max`, and the request will be counted and logged exactly once.
+//! This module knows nothing of registries except one header.
+
+mod activity;
+mod connection;
+mod listener;
+mod observation;
+mod preface;
+mod request_body;
+mod response_body;
+mod service;
+mod socket;
+mod streams;
+mod timeout;
+mod tls;
+
+use std::{future::Future, io, net::SocketAddr, sync::Arc};
+
+use bytes::Bytes;
+use http::{Request, Response, uri::Scheme};
+use tokio::net::TcpSocket;
+
+use self::{connection::Shared, listener::Listener};
+pub use self::{
+    observation::RouteSlot,
+    request_body::{RequestBody, RequestBodyError},
+    tls::{Tls, TlsOptions},
+};
+use crate::{health::Health, limits::Limits, metrics::Metrics};
+
+/// Answers requests. It is called concurrently; dropping its future means that the client has gone
+/// or the server stops, and must leave everything whole.
+///
+/// The extensions of each request hold a [`Peer`] and a [`RouteSlot`]. A panic is answered with 500.
+pub trait Handler: Send + Sync + 'static {
+    /// What answers are made of. An error aborts the message, so that the client sees that it is
+    /// not whole.
+    type Body: http_body::Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static;
+
+    fn handle(&self, request: Request<RequestBody>) -> impl Future<Output = Response<Self::Body>> + Send;
+}
+
+/// Who sent a request, and over what; found in the request's extensions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    pub address: SocketAddr,
+    /// `https` when the connection is TLS.
+    pub scheme: Scheme,
+}
+
+/// What a [`Server`] needs besides its handler.
+#[derive(Debug)]
+pub struct ServerOptions {
+    /// Port 0 lets the system choose; see [`Server::local_addr`].
+    pub address: SocketAddr,
+    /// `None` serves plain HTTP/1.1 and HTTP/2 with prior knowledge.
+    pub tls: Option<Tls>,
+    pub limits: Limits,
+    pub metrics: Arc<Metrics>,
+    /// Moved on by the server; the probe routes read it.
+    pub health: Health,
+}
+
+/// A bound socket with a handler. Nothing is accepted before [`Server::run`].
+pub struct Server<H> {
+    listener: Listener,
+    shared: Shared<H>,
+    health: Health,
+}
+
+impl<H: Handler> Server<H> {
+    /// Binds the address; connections queue up from now on.
+    ///
+    /// Errors: a limit out of its range, or an address that cannot be bound. Must be called within a
+    /// tokio runtime.
+    pub fn bind(handler: H, options: ServerOptions) -> io::Result<Self> {
+        let ServerOptions { address, tls, limits, metrics, health } = options;
+        limits.check().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // A restart must not wait for connections of the last run in TIME_WAIT.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address).map_err(|error| {
+            io::Error::new(error.kind(), format!("{address} cannot be bound: {error}; is another server running?"))
+        })?;
+        let listening = socket.listen(crate::limits::setting(limits.accept_queue_max))?;
+        let limits = Arc::new(limits);
+        Ok(Server {
+            listener: Listener::new(listening, limits.clone(), metrics.clone()),
+            shared: Shared { handler: Arc::new(handler), limits, metrics, tls },
+            health,
+        })
+    }
+
+    /// The address that was bound.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until `stop` is ready, then drains: readiness turns false, `drain_delay_ms` later the
+    /// socket is closed, and requests in flight get `drain_timeout_ms` before they are cut.
+    ///
+    /// Every connection and every request has ended when this returns.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> io::Result<()> {
+        self.listener.run(Arc::new(self.shared), &self.health, stop).await;
+        Ok(())
+    }
+}

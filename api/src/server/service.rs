@@ -1,0 +1,137 @@
+//! One request: what every request and every answer of the server gets, whatever the handler does.
+//!
+//! In: hyper's request. Out: the handler's answer with the common headers, 500 when it panicked, or
+//! 400 when the request is ambiguous.
+//! The request is observed from here to the end of its body.
+
+use std::{
+    any::Any,
+    convert::Infallible,
+    future::{Future, poll_fn},
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+};
+
+use http::{
+    HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version,
+    header::{self, X_CONTENT_TYPE_OPTIONS},
+};
+use hyper::body::Incoming;
+
+use super::{
+    Handler, Peer,
+    activity::Activity,
+    observation::{Deliveries, Observation},
+    request_body::RequestBody,
+    response_body::{Delivery, ResponseBody},
+    streams::Owed,
+};
+use crate::{limits::Limits, metrics::Metrics};
+
+/// Tells clients that this is a registry; the distribution specification calls it legacy, clients
+/// still look for it.
+const DISTRIBUTION_API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
+
+/// What the requests of one connection share.
+pub(super) struct Service<H> {
+    pub(super) handler: Arc<H>,
+    pub(super) limits: Arc<Limits>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) activity: Arc<Activity>,
+    pub(super) peer: Peer,
+    /// Present on HTTP/1, where answers are complete when the socket is flushed.
+    pub(super) deliveries: Option<Arc<Deliveries>>,
+}
+
+impl<H: Handler> Service<H> {
+    /// Answers one request. The observation begins before the future runs, so that a request whose
+    /// connection ends first is counted as well.
+    pub(super) fn call(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Result<Response<ResponseBody<H::Body>>, Infallible>> + Send {
+        let observation =
+            Observation::begin(self.metrics.clone(), self.activity.clone(), request.method(), self.peer.address);
+        async move { Ok(self.answer(request, observation).await) }
+    }
+
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        mut observation: Observation,
+    ) -> Response<ResponseBody<H::Body>> {
+        let head = request.method() == Method::HEAD;
+        let ambiguous = is_ambiguous(&request);
+        let mut request =
+            request.map(|incoming| RequestBody::new(incoming, &self.limits, observation.bytes_in.clone()));
+        request.extensions_mut().insert(self.peer.clone());
+        request.extensions_mut().insert(observation.route.clone());
+
+        let mut response =
+            if ambiguous { empty(StatusCode::BAD_REQUEST) } else { self.handle(request, &observation).await };
+        let headers = response.headers_mut();
+        headers.insert(DISTRIBUTION_API_VERSION, HeaderValue::from_static("registry/2.0"));
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+
+        let status = response.status();
+        observation.answered(status);
+        let bodiless = head || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        let delivery = match &self.deliveries {
+            Some(deliveries) => Delivery::Socket(deliveries.clone()),
+            None => Delivery::Stream(Owed::current()),
+        };
+        response.map(|body| ResponseBody::new(body, bodiless, delivery, observation))
+    }
+
+    /// The answer of the handler, or 500 when it panicked.
+    async fn handle(&self, request: Request<RequestBody>, observation: &Observation) -> Response<Option<H::Body>> {
+        match caught(async { self.handler.handle(request).await }).await {
+            Ok(response) => response.map(Some),
+            Err(panic) => {
+                self.metrics.panicked();
+                let route = observation.route.get().as_str();
+                tracing::error!(route, panic = message(&*panic), "a handler panicked");
+                empty(StatusCode::INTERNAL_SERVER_ERROR)
+            }
+        }
+    }
+}
+
+/// Whether servers could disagree about whom an HTTP/1.1 request is for: it must have exactly one Host
+/// (RFC 9112 section 3.2), and hyper leaves that to us.
+fn is_ambiguous<B>(request: &Request<B>) -> bool {
+    request.version() == Version::HTTP_11 && request.headers().get_all(header::HOST).iter().count() != 1
+}
+
+/// An answer of the server itself. It has no body, so that it needs none of the handler's type.
+fn empty<B>(status: StatusCode) -> Response<Option<B>> {
+    let mut response = Response::new(None);
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+    response
+}
+
+/// Runs a future to its end or its panic. What it shares with others must keep its own invariants,
+/// as it must under cancellation anyway.
+async fn caught<T>(future: impl Future<Output = T>) -> Result<T, Box<dyn Any + Send>> {
+    let mut future = pin!(future);
+    poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+        Ok(Poll::Pending) => Poll::Pending,
+        Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
+        Err(panic) => Poll::Ready(Err(panic)),
+    })
+    .await
+}
+
+/// The text of a panic.
+fn message(panic: &(dyn Any + Send)) -> &str {
+    if let Some(text) = panic.downcast_ref::<&str>() {
+        text
+    } else if let Some(text) = panic.downcast_ref::<String>() {
+        text
+    } else {
+        "a value that is not text"
+    }
+}

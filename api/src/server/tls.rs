@@ -1,0 +1,102 @@
+//! TLS 1.2 and 1.3 by rustls: certificate files in, an acceptor with an exchangeable certificate out.
+
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use rustls::{
+    ServerConfig,
+    crypto::{CryptoProvider, aws_lc_rs},
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
+    version::{TLS12, TLS13},
+};
+use tokio_rustls::TlsAcceptor;
+
+/// The files of one certificate, in PEM form.
+#[derive(Clone, Debug)]
+pub struct TlsOptions {
+    /// The certificate, then the intermediate certificates that lead to its root.
+    pub certificates: PathBuf,
+    /// The private key: PKCS #8, PKCS #1 or SEC 1.
+    pub key: PathBuf,
+}
+
+/// The TLS side of a server. Clones share the certificate.
+#[derive(Clone)]
+pub struct Tls {
+    options: TlsOptions,
+    provider: Arc<CryptoProvider>,
+    certificate: Arc<CurrentCertificate>,
+    pub(super) acceptor: TlsAcceptor,
+}
+
+impl Tls {
+    /// Reads the files and checks that key and certificate belong together.
+    ///
+    /// Errors name the file. The provider is chosen here and not taken from the process, so no
+    /// other crate can change or forget it.
+    pub fn load(options: TlsOptions) -> io::Result<Self> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let certified = read(&options, &provider)?;
+        let certificate = Arc::new(CurrentCertificate(RwLock::new(Arc::new(certified))));
+        let mut config = ServerConfig::builder_with_provider(provider.clone())
+            .with_protocol_versions(&[&TLS13, &TLS12])
+            .map_err(io::Error::other)?
+            .with_no_client_auth()
+            .with_cert_resolver(certificate.clone());
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        // Early data can be replayed by an attacker, and pushes are not idempotent for a log.
+        config.max_early_data_size = 0;
+        Ok(Tls { options, provider, certificate, acceptor: TlsAcceptor::from(Arc::new(config)) })
+    }
+
+    /// Reads the files again. New connections get the new certificate; on an error the old stays.
+    pub fn reload(&self) -> io::Result<()> {
+        let certified = Arc::new(read(&self.options, &self.provider)?);
+        *self.certificate.0.write().unwrap_or_else(PoisonError::into_inner) = certified;
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+/// The certificate of new handshakes.
+struct CurrentCertificate(RwLock<Arc<CertifiedKey>>);
+
+impl ResolvesServerCert for CurrentCertificate {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.read().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+}
+
+impl fmt::Debug for CurrentCertificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CurrentCertificate")
+    }
+}
+
+fn read(options: &TlsOptions, provider: &CryptoProvider) -> io::Result<CertifiedKey> {
+    let TlsOptions { certificates, key } = options;
+    let chain = CertificateDer::pem_file_iter(certificates)
+        .and_then(|entries| entries.collect::<Result<Vec<_>, _>>())
+        .map_err(|error| invalid(certificates, "cannot be read as PEM certificates", &error))?;
+    if chain.is_empty() {
+        return Err(invalid(certificates, "holds no certificate", &"expected at least one CERTIFICATE section"));
+    }
+    let private = PrivateKeyDer::from_pem_file(key)
+        .map_err(|error| invalid(key, "cannot be read as a PEM private key", &error))?;
+    CertifiedKey::from_der(chain, private, provider)
+        .map_err(|error| invalid(key, "does not fit the certificate", &error))
+}
+
+fn invalid(path: &Path, what: &str, error: &dyn fmt::Display) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, format!("{} {what}: {error}", path.display()))
+}

@@ -1,0 +1,8 @@
+//! The connection layer over real loopback sockets, with a toy handler instead of a registry.
+
+mod drain;
+mod framing;
+mod limits;
+mod protocols;
+mod timeouts;
+mod toy;
