@@ -1,0 +1,113 @@
+//! The command line: what `orlop` accepts, and nothing of what it does.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{
+    config::{Address, Flags},
+    exit,
+};
+
+/// Orlop stores container images and other OCI artifacts and serves them to registry clients.
+#[derive(Debug, Parser)]
+#[command(name = "orlop", version, about, after_help = exit::HELP, arg_required_else_help = true)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve a store to registry clients until SIGTERM, SIGINT or SIGHUP.
+    #[command(after_help = exit::HELP)]
+    Serve(Serve),
+    /// Read a whole store that no process has open, and report every broken invariant.
+    #[command(after_help = exit::HELP)]
+    Check(Check),
+    /// Say whether a configuration file is accepted, without starting anything.
+    #[command(after_help = exit::HELP)]
+    Verify(Verify),
+}
+
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// Configuration file in JSON, with zot's key names. Without it: ./orlop-data served on
+    /// 127.0.0.1:8080.
+    pub config: Option<PathBuf>,
+
+    /// Directory of the store; made if it is not there. Overrides storage.rootDirectory.
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+
+    /// Where to listen; port 0 takes a free one. Overrides http.address and http.port.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub addr: Option<Address>,
+
+    /// Print how to push a first image, also when standard error is not a terminal.
+    #[arg(long)]
+    pub hint: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Check {
+    /// Configuration file that names the store.
+    pub config: Option<PathBuf>,
+
+    /// Directory of the store. Overrides storage.rootDirectory.
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// Configuration file in JSON, with zot's key names.
+    pub config: PathBuf,
+}
+
+impl Serve {
+    /// What the flags say about the configuration.
+    pub fn flags(&self) -> Flags {
+        Flags { root: self.root.clone(), address: self.addr.clone() }
+    }
+}
+
+impl Check {
+    /// What the flags say about the configuration.
+    pub fn flags(&self) -> Flags {
+        Flags { root: self.root.clone(), address: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn serve_takes_a_file_and_flags() {
+        let arguments =
+            Arguments::try_parse_from(["orlop", "serve", "c.json", "--root", "/r", "--addr", "[::1]:0", "--hint"]);
+        let Ok(Arguments { command: Command::Serve(serve) }) = arguments else {
+            panic!("not parsed as serve: {arguments:?}");
+        };
+        assert_eq!(serve.config, Some("c.json".into()));
+        assert_eq!(serve.root, Some("/r".into()));
+        assert_eq!(serve.addr, Some(Address { host: "::1".into(), port: 0 }));
+        assert!(serve.hint);
+    }
+
+    #[test]
+    fn a_bad_address_is_refused() {
+        for addr in ["8080", "host:", "host:65536", ":8080", "::1:8080", "host:http", ""] {
+            let parsed = Arguments::try_parse_from(["orlop", "serve", "--addr", addr]);
+            assert!(parsed.is_err(), "{addr:?} was accepted");
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! Every key of a configuration file: what it takes and what it sets.
+//!
+//! Names are zot's where zot has the key, so that a plain registry's file can be taken over.
+//! Keys of zot for features that are not there are listed too: they are refused by name.
+//! Sections are not listed; each part before a dot is one.
+
+use std::path::PathBuf;
+
+use orlop_api::limits::Limit;
+use tracing::level_filters::LevelFilter;
+
+use super::{
+    Config, address,
+    duration::{self, GoDuration},
+    limits, nearest,
+    value::{Problem, Value},
+};
+
+/// A key that takes effect.
+pub struct Key {
+    /// From the top of the file, in its documented spelling; compared without case.
+    pub path: &'static str,
+    /// Checks the value and puts it into the configuration.
+    pub set: fn(&mut Config, &Value) -> Result<(), Problem>,
+}
+
+/// What a path in a file stands for.
+pub enum Found {
+    Section,
+    Key(&'static Key),
+    /// A limit of the section [`limits::SECTION`].
+    Limit(&'static Limit),
+    /// A key of zot, with the feature it belongs to.
+    Unsupported(&'static str),
+}
+
+/// The version of the OCI distribution specification that is implemented.
+const DISTRIBUTION_VERSION: &str = "1.1.1";
+
+/// The most that `orlop_engine::Options::inline_bytes_max` allows.
+const INLINE_BYTES_LIMIT: usize = 1 << 20;
+
+/// The one value zot knows for `http.compat`.
+const COMPAT_DOCKER: &str = "docker2s2";
+
+pub const KEYS: &[Key] = &[
+    Key { path: "distSpecVersion", set: dist_spec_version },
+    Key { path: "storage.rootDirectory", set: |config, value| path(value).map(|path| config.root = path) },
+    Key { path: "storage.dedupe", set: |_, value| always_on(value, "every blob is stored once") },
+    Key { path: "storage.commit", set: |_, value| always_on(value, "nothing is acknowledged before it is on disk") },
+    Key { path: "storage.io", set: storage_io },
+    Key { path: "storage.inlineBytesMax", set: inline_bytes_max },
+    Key { path: "storage.blobBytesMax", set: blob_bytes_max },
+    Key {
+        path: "storage.cacheBytes",
+        set: |config, value| bytes(value).map(|bytes| config.engine.cache_bytes = bytes),
+    },
+    Key {
+        path: "storage.uploadMemoryBytes",
+        set: |config, value| bytes(value).map(|bytes| config.engine.upload_memory_bytes_max = bytes),
+    },
+    Key {
+        path: "storage.sparseManifests",
+        set: |config, value| value.bool().map(|sparse| config.policy.sparse_manifests = sparse),
+    },
+    Key { path: "http.address", set: http_address },
+    Key { path: "http.port", set: http_port },
+    Key { path: "http.realm", set: http_realm },
+    Key { path: "http.readTimeout", set: |config, value| limits::set_read_timeout(config, timeout(value)?) },
+    Key { path: "http.writeTimeout", set: |config, value| limits::set_write_timeout(config, timeout(value)?) },
+    Key { path: "http.compat", set: http_compat },
+    Key { path: "http.tls.cert", set: |config, value| path(value).map(|path| config.tls.cert = Some(path)) },
+    Key { path: "http.tls.key", set: |config, value| path(value).map(|path| config.tls.key = Some(path)) },
+    Key { path: "log.level", set: log_level },
+    Key { path: "log.output", set: log_output },
+];
+
+/// Keys of zot that cannot be honoured, each with the feature it belongs to.
+pub const UNSUPPORTED: &[(&str, &str)] = &[
+    ("storage.gc", "garbage collection"),
+    ("storage.gcDelay", "garbage collection"),
+    ("storage.gcInterval", "garbage collection"),
+    ("storage.gcTimeWindow", "garbage collection"),
+    ("storage.retention", "retention policies"),
+    ("storage.maxRepos", "quotas"),
+    ("storage.subPaths", "several roots"),
+    ("storage.remoteCache", "remote storage"),
+    ("storage.storageDriver", "remote storage"),
+    ("storage.cacheDriver", "remote storage"),
+    ("storage.redirectBlobURL", "remote storage"),
+    ("storage.fastRestart", "zot's metadata database"),
+    ("http.externalUrl", "browser login"),
+    ("http.allowOrigin", "cross-origin requests"),
+    ("http.tls.cacert", "client certificates"),
+    ("http.auth", "authentication"),
+    ("http.accessControl", "access control"),
+    ("http.ratelimit", "rate limits"),
+    ("log.audit", "the audit log"),
+    ("scheduler", "background tasks"),
+    ("cluster", "clusters"),
+    ("extensions", "extensions"),
+];
+
+/// What `path` stands for, if it is known.
+pub fn find(path: &str) -> Option<Found> {
+    if let Some(key) = KEYS.iter().find(|key| key.path.eq_ignore_ascii_case(path)) {
+        return Some(Found::Key(key));
+    }
+    if let Some((_, feature)) = UNSUPPORTED.iter().find(|(key, _)| key.eq_ignore_ascii_case(path)) {
+        return Some(Found::Unsupported(feature));
+    }
+    if let Some(limit) = below(path, limits::SECTION).and_then(limits::find) {
+        return Some(Found::Limit(limit));
+    }
+    let is_section =
+        path.eq_ignore_ascii_case(limits::SECTION) || KEYS.iter().any(|key| below(key.path, path).is_some());
+    is_section.then_some(Found::Section)
+}
+
+/// The known key that `path` was probably meant to be.
+pub fn nearest(path: &str) -> String {
+    let sections = ["storage", "http", "http.tls", limits::SECTION, "log"].map(str::to_owned);
+    let keys = KEYS.iter().map(|key| key.path.to_owned());
+    nearest::nearest(path, sections.into_iter().chain(keys).chain(limits::paths())).expect("the list is not empty")
+}
+
+/// The part of `path` below `section`.
+fn below<'path>(path: &'path str, section: &str) -> Option<&'path str> {
+    let (head, rest) = path.split_at_checked(section.len())?;
+    if head.eq_ignore_ascii_case(section) { rest.strip_prefix('.') } else { None }
+}
+
+/// zot overwrites another version with a warning; so do we.
+fn dist_spec_version(config: &mut Config, value: &Value) -> Result<(), Problem> {
+    let version = value.text("a string such as \"1.1.1\"")?;
+    if version != DISTRIBUTION_VERSION {
+        config.notes.push(format!("distSpecVersion is {version:?}; this version implements {DISTRIBUTION_VERSION}"));
+    }
+    Ok(())
+}
+
+/// A switch of zot that cannot be turned off here.
+fn always_on(value: &Value, reason: &str) -> Result<(), Problem> {
+    match value.bool()? {
+        true => Ok(()),
+        false => Err(Problem::Unsupported(format!("it cannot be false, {reason}"))),
+    }
+}
+
+fn storage_io(config: &mut Config, value: &Value) -> Result<(), Problem> {
+    use orlop_engine::io::Backend;
+    const EXPECTED: &str = "\"auto\", \"ring\" or \"threads\"";
+    let name = value.text(EXPECTED)?;
+    config.engine.backend = match name.to_ascii_lowercase().as_str() {
+        "auto" => Backend::Auto,
+        "ring" => Backend::Ring,
+        "threads" => Backend::Threads,
+        _ => return Err(unusable(name, EXPECTED)),
+    };
+    Ok(())
+}
+
+/// Inline content passes through the index's write-ahead log.
+fn inline_bytes_max(config: &mut Config, value: &Value) -> Result<(), Problem> {
+    match bytes(value)? {
+        bytes if bytes <= INLINE_BYTES_LIMIT => config.engine.inline_bytes_max = bytes,
+        bytes => return Err(Problem::Unusable(format!("{bytes} is out of range, expected 0 to {INLINE_BYTES_LIMIT}"))),
+    }
+    Ok(())
+}
+
+fn blob_bytes_max(config: &mut Config, value: &Value) -> Result<(), Problem> {
+    match value.whole("a whole number of bytes")? {
+        0 => Err(Problem::Unusable("0 would refuse every blob, expected 1 or more".to_owned())),
+        bytes => {
+            config.engine.blob_bytes_max = bytes;
+            Ok(())
+        }
+    }
+}
+
+fn http_address(config: &mut Config, value: &Value) -> Result<(), Problem> {
+    let host = value.text("a host name or IP address as a string")?;
+    config.address.host = address::parse_host(host).map_err(Problem::Unusable)?;
+    Ok(())
+}
+
+/// A string in zot, where "" lets the kernel choose as "0" does. A number is clear as well.
+fn http_port(config: &mut Config, value: &Value) -> Result<(), Problem> {
+    let port = match value {
+        Value::Text(text) if text.is_empty() => 0,
+        Value::Text(text) => address::parse_port(text).map_err(Problem::Unusable)?,
+        Value::Whole(number) => address::parse_port(&number.to_string()).map_err(Problem::Unusable)?,
+        other => return Err(other.is_not("a port as a string or number")),
+    };
+    config.address.port = port;
+    Ok(())
+}
+
+/// Only a request for credentials shows the realm.
+fn http_realm(config: &mut Config, value: &Value) -> Result<(), Problem> {
+    value.text("a string")?;
+    config.notes.push("http.realm is never shown: nobody is asked for credentials without authentication".to_owned());
+    Ok(())
+}
+
+/// Docker's media types are always accepted; the list may say so.
+fn http_compat(_: &mut Config, value: &Value) -> Result<(), Problem> {
+    const EXPECTED: &str = "a list that may contain \"docker2s2\"";
+    for entry in value.list(EXPECTED)? {
+        let name = entry.text(EXPECTED)?;
+        if name != COMPAT_DOCKER {
+            return Err(unusable(name, EXPECTED));
+        }
+    }
+    Ok(())
+}
+
+/// zot's names. Nothing is logged above `error` here, so its two higher levels mean that one.
+fn log_level(config: &mut Config, value: &Value) -> Result<(), Problem> {
+    const EXPECTED: &str = "\"trace\", \"debug\", \"info\", \"warn\", \"error\", \"fatal\" or \"panic\"";
+    let name = value.text(EXPECTED)?;
+    config.log.level = match name.to_ascii_lowercase().as_str() {
+        "trace" => LevelFilter::TRACE,
+        "debug" => LevelFilter::DEBUG,
+        "info" => LevelFilter::INFO,
+        "warn" | "warning" => LevelFilter::WARN,
+        "error" | "fatal" | "panic" => LevelFilter::ERROR,
+        _ => return Err(unusable(name, EXPECTED)),
+    };
+    Ok(())
+}
+
+/// Empty means standard output, as in zot.
+fn log_output(config: &mut Config, value: &Value) -> Result<(), Problem> {
+    let path = value.text("a path as a string")?;
+    config.log.output = if path.is_empty() { None } else { Some(PathBuf::from(path)) };
+    Ok(())
+}
+
+fn path(value: &Value) -> Result<PathBuf, Problem> {
+    match value.text("a path as a string")? {
+        "" => Err(Problem::Unusable("the path is empty".to_owned())),
+        path if path.contains('\0') => Err(Problem::Unusable("the path has a NUL character".to_owned())),
+        path => Ok(PathBuf::from(path)),
+    }
+}
+
+fn bytes(value: &Value) -> Result<usize, Problem> {
+    let bytes = value.whole("a whole number of bytes")?;
+    usize::try_from(bytes)
+        .map_err(|_| Problem::Unusable(format!("{bytes} bytes are more than this machine can address")))
+}
+
+/// `None`: no limit, which zot writes as zero or less.
+fn timeout(value: &Value) -> Result<Option<std::time::Duration>, Problem> {
+    let text = value.text(duration::EXPECTED)?;
+    match GoDuration::parse(text) {
+        Ok(duration) => Ok(duration.positive()),
+        Err(reason) => Err(Problem::Unusable(format!("{reason}; expected {}", duration::EXPECTED))),
+    }
+}
+
+fn unusable(found: &str, expected: &str) -> Problem {
+    Problem::Unusable(format!("{found:?} is not known, expected {expected}"))
+}

@@ -1,0 +1,126 @@
+//! The configuration: defaults, over them a file, over that the flags.
+//!
+//! In: a JSON file with zot's key names and the flags of the command line. Out: a [`Config`]
+//! whose every value was checked. A key that would have no effect is an error, never ignored.
+
+use std::{
+    fs::File,
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+use orlop_api::{Policy, limits::Limits};
+use tracing::level_filters::LevelFilter;
+
+mod address;
+mod duration;
+mod error;
+mod keys;
+mod limits;
+mod nearest;
+mod parse;
+#[cfg(test)]
+mod tests;
+mod value;
+
+pub use address::Address;
+pub use error::{Error, ErrorKind};
+
+/// Largest configuration file, in bytes. Ours have a few hundred; this stops a wrong path, such
+/// as a disk image, from being read into memory.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// Everything that can be set from outside.
+pub struct Config {
+    /// Directory of the store. A relative path starts at the working directory.
+    pub root: PathBuf,
+    pub engine: orlop_engine::Options,
+    pub address: Address,
+    pub tls: Tls,
+    pub limits: Limits,
+    pub policy: Policy,
+    pub log: Log,
+    /// What the operator should know about the file, although it is accepted.
+    pub notes: Vec<String>,
+    /// Limits that the file has set so far.
+    limits_set: Vec<&'static str>,
+}
+
+/// PEM files for HTTPS: both or none, see [`Tls::files`].
+#[derive(Debug, Default)]
+pub struct Tls {
+    cert: Option<PathBuf>,
+    key: Option<PathBuf>,
+}
+
+/// Where log lines go.
+#[derive(Debug)]
+pub struct Log {
+    pub level: LevelFilter,
+    /// A file that is appended to; standard output if there is none.
+    pub output: Option<PathBuf>,
+}
+
+/// What the command line says; each value wins over the file's.
+#[derive(Debug, Default)]
+pub struct Flags {
+    pub root: Option<PathBuf>,
+    pub address: Option<Address>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            root: PathBuf::from("orlop-data"),
+            engine: orlop_engine::Options::default(),
+            address: Address { host: "127.0.0.1".to_owned(), port: 8080 },
+            tls: Tls::default(),
+            limits: Limits::default(),
+            policy: Policy::default(),
+            log: Log { level: LevelFilter::INFO, output: None },
+            notes: Vec::new(),
+            limits_set: Vec::new(),
+        }
+    }
+}
+
+impl Config {
+    /// The configuration from a file, if there is one, and the flags.
+    pub fn load(file: Option<&Path>, flags: Flags) -> Result<Self, Error> {
+        let mut config = Self::default();
+        if let Some(path) = file {
+            let at_file = |kind| Error { file: Some(path.to_owned()), kind };
+            let text = read(path).map_err(at_file)?;
+            parse::apply(&mut config, &text).map_err(at_file)?;
+        }
+        config.root = flags.root.unwrap_or(config.root);
+        config.address = flags.address.unwrap_or(config.address);
+        Ok(config)
+    }
+
+    /// Checks what no single key can tell.
+    fn validate(&self) -> Result<(), String> {
+        match (&self.tls.cert, &self.tls.key) {
+            (Some(_), None) => Err("\"http.tls.cert\" needs \"http.tls.key\" beside it".to_owned()),
+            (None, Some(_)) => Err("\"http.tls.key\" needs \"http.tls.cert\" beside it".to_owned()),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Tls {
+    /// Certificate chain and private key, if HTTPS was asked for.
+    pub fn files(&self) -> Option<(&Path, &Path)> {
+        Some((self.cert.as_deref()?, self.key.as_deref()?))
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, ErrorKind> {
+    let file = File::open(path).map_err(ErrorKind::Unreadable)?;
+    let mut text = Vec::new();
+    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut text).map_err(ErrorKind::Unreadable)?;
+    match text.len() as u64 > FILE_BYTES_MAX {
+        true => Err(ErrorKind::TooLarge { bytes_max: FILE_BYTES_MAX }),
+        false => Ok(text),
+    }
+}

@@ -1,0 +1,328 @@
+//! Every rule of the configuration by example: what is accepted, and the error for what is not.
+
+use orlop_engine::io::Backend;
+
+use super::*;
+
+fn parse(text: &str) -> Result<Config, String> {
+    let mut config = Config::default();
+    parse::apply(&mut config, text.as_bytes()).map(|()| config).map_err(|error| error.to_string())
+}
+
+#[track_caller]
+fn accepted(text: &str) -> Config {
+    parse(text).unwrap_or_else(|error| panic!("refused: {error}"))
+}
+
+/// The document is refused, in one line that has every one of `parts`.
+#[track_caller]
+fn refused(text: &str, parts: &[&str]) {
+    let Err(error) = parse(text) else {
+        panic!("accepted: {text}");
+    };
+    assert_eq!(error.lines().count(), 1, "{error:?} is not one line");
+    for part in parts {
+        assert!(error.contains(part), "{part:?} is not in: {error}");
+    }
+}
+
+#[test]
+fn nothing_given_means_the_documented_defaults() {
+    let config = Config::load(None, Flags::default()).expect("defaults");
+    assert_eq!(config.root, Path::new("orlop-data"));
+    assert_eq!(config.address.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.engine.backend, Backend::Auto);
+    assert_eq!(config.engine.inline_bytes_max, 64 << 10);
+    assert_eq!(config.log.level, LevelFilter::INFO);
+    assert_eq!(config.log.output, None);
+    assert!(config.tls.files().is_none());
+    assert!(config.notes.is_empty());
+}
+
+#[test]
+fn a_plain_file_of_zot_is_taken_over() {
+    let config = accepted(
+        r#"{
+            "distSpecVersion": "1.1.1",
+            "storage": {"rootDirectory": "/tmp/zot", "dedupe": true, "commit": true},
+            "http": {"address": "0.0.0.0", "port": "5000", "compat": ["docker2s2"]},
+            "log": {"level": "debug", "output": "/var/log/orlop.log"}
+        }"#,
+    );
+    assert_eq!(config.root, Path::new("/tmp/zot"));
+    assert_eq!(config.address.to_string(), "0.0.0.0:5000");
+    assert_eq!(config.log.level, LevelFilter::DEBUG);
+    assert_eq!(config.log.output.as_deref(), Some(Path::new("/var/log/orlop.log")));
+    assert!(config.notes.is_empty(), "{:?}", config.notes);
+}
+
+#[test]
+fn keys_have_no_case() {
+    let config = accepted(r#"{"STORAGE": {"rootdirectory": "/r", "IO": "Threads"}, "Http": {"PORT": "1"}}"#);
+    assert_eq!(config.root, Path::new("/r"));
+    assert_eq!(config.engine.backend, Backend::Threads);
+    assert_eq!(config.address.port, 1);
+}
+
+#[test]
+fn orlops_own_storage_keys_are_set() {
+    let config = accepted(
+        r#"{"storage": {"io": "ring", "inlineBytesMax": 4096, "blobBytesMax": 1000, "cacheBytes": 33554432, "uploadMemoryBytes": 67108864}}"#,
+    );
+    assert_eq!(config.engine.backend, Backend::Ring);
+    assert_eq!(config.engine.inline_bytes_max, 4096);
+    assert_eq!(config.engine.blob_bytes_max, 1000);
+    assert_eq!(config.engine.cache_bytes, 32 << 20);
+    assert_eq!(config.engine.upload_memory_bytes_max, 64 << 20);
+}
+
+#[test]
+fn limits_are_set_in_either_spelling() {
+    let config = accepted(r#"{"http": {"limits": {"manifestBytesMax": 1048576, "connections_max": 7}}}"#);
+    assert_eq!(config.limits.manifest_bytes_max, 1 << 20);
+    assert_eq!(config.limits.connections_max, 7);
+    let defaults = Limits::default();
+    assert_eq!(config.limits.headers_max, defaults.headers_max);
+    refused(
+        r#"{"http": {"limits": {"connectionsMax": 7, "connections_max": 8}}}"#,
+        &["\"http.limits.connections_max\"", "already"],
+    );
+}
+
+#[test]
+fn timeouts_are_limits_on_waiting_for_progress() {
+    let config = accepted(r#"{"http": {"readTimeout": "1m30s", "writeTimeout": "500ms"}}"#);
+    assert_eq!(config.limits.progress_window_ms, 90_000);
+    assert_eq!(config.limits.stall_timeout_ms, 500);
+    assert!(config.notes.is_empty(), "{:?}", config.notes);
+
+    // "No limit" and longer than the longest wait are the longest wait, and said.
+    let config = accepted(r#"{"http": {"readTimeout": "0", "writeTimeout": "25h"}}"#);
+    assert_eq!(config.limits.check(), Ok(()));
+    assert_eq!(config.limits.progress_window_ms, 3_600_000);
+    assert_eq!(config.limits.stall_timeout_ms, 3_600_000);
+    assert_eq!(config.notes.len(), 2, "{:?}", config.notes);
+
+    let both = r#"{"http": {"readTimeout": "1m", "limits": {"progressWindowMs": 1}}}"#;
+    refused(both, &["\"http.limits.progressWindowMs\"", "another key has set"]);
+}
+
+#[test]
+fn sparse_manifests_are_off_unless_asked_for() {
+    assert!(!accepted("{}").policy.sparse_manifests);
+    assert!(accepted(r#"{"storage": {"sparseManifests": true}}"#).policy.sparse_manifests);
+}
+
+#[test]
+fn a_port_is_a_string_or_a_number() {
+    for (port, expected) in [("\"8081\"", 8081), ("8081", 8081), ("\"\"", 0), ("\"0\"", 0), ("0", 0), ("65535", 65535)]
+    {
+        let config = accepted(&format!(r#"{{"http": {{"port": {port}}}}}"#));
+        assert_eq!(config.address.port, expected, "{port}");
+    }
+    for port in ["65536", "\"65536\"", "\"http\"", "\" 80\"", "\"+80\""] {
+        refused(&format!(r#"{{"http": {{"port": {port}}}}}"#), &["\"http.port\"", "0 (any free port) to 65535"]);
+    }
+    for port in ["-1", "80.5", "null", "[80]"] {
+        refused(&format!(r#"{{"http": {{"port": {port}}}}}"#), &["\"http.port\" must be a port as a string or number"]);
+    }
+}
+
+#[test]
+fn levels_have_zots_names() {
+    let names = [
+        ("trace", LevelFilter::TRACE),
+        ("debug", LevelFilter::DEBUG),
+        ("info", LevelFilter::INFO),
+        ("warn", LevelFilter::WARN),
+        ("warning", LevelFilter::WARN),
+        ("error", LevelFilter::ERROR),
+        ("fatal", LevelFilter::ERROR),
+        ("panic", LevelFilter::ERROR),
+    ];
+    for (name, level) in names {
+        assert_eq!(accepted(&format!(r#"{{"log": {{"level": "{name}"}}}}"#)).log.level, level, "{name}");
+    }
+    refused(r#"{"log": {"level": "loud"}}"#, &["\"log.level\"", "\"loud\" is not known", "\"info\""]);
+}
+
+#[test]
+fn an_empty_log_output_is_standard_output() {
+    assert_eq!(accepted(r#"{"log": {"output": ""}}"#).log.output, None);
+}
+
+#[test]
+fn tls_needs_both_files() {
+    let config = accepted(r#"{"http": {"tls": {"cert": "c.pem", "key": "k.pem"}}}"#);
+    assert_eq!(config.tls.files(), Some((Path::new("c.pem"), Path::new("k.pem"))));
+    refused(r#"{"http": {"tls": {"cert": "c.pem"}}}"#, &["\"http.tls.cert\" needs \"http.tls.key\""]);
+    refused(r#"{"http": {"tls": {"key": "k.pem"}}}"#, &["\"http.tls.key\" needs \"http.tls.cert\""]);
+}
+
+#[test]
+fn an_unknown_key_is_named_with_the_nearest_known_one() {
+    refused(r#"{"http": {"prot": "80"}}"#, &["unknown key \"http.prot\"", "\"http.port\""]);
+    refused(r#"{"storage": {"root": "/r"}}"#, &["unknown key \"storage.root\"", "\"storage.rootDirectory\""]);
+    refused(r#"{"htpt": {}}"#, &["unknown key \"htpt\"", "\"http\""]);
+    refused(r#"{"http": {"tls": {"certs": "c"}}}"#, &["unknown key \"http.tls.certs\"", "\"http.tls.cert\""]);
+    refused(
+        r#"{"http": {"limits": {"manifestByteMax": 1}}}"#,
+        &["\"http.limits.manifestByteMax\"", "\"http.limits.manifestBytesMax\""],
+    );
+}
+
+#[test]
+fn odd_key_names_are_unknown_and_stay_on_one_line() {
+    refused(r#"{"http.port": "80"}"#, &["unknown key \"http.port\""]);
+    refused(r#"{"": 1}"#, &["unknown key \"\""]);
+    refused(r#"{"http": {"": 1}}"#, &["unknown key \"http.\""]);
+    refused("{\"a\\nb\\u001b\": 1}", &["unknown key \"a\\nb\\u{1b}\""]);
+}
+
+#[test]
+fn a_duplicate_key_is_refused_in_any_case() {
+    refused(r#"{"http": {"port": "1", "port": "1"}}"#, &["duplicate key \"http.port\""]);
+    refused(r#"{"http": {"port": "1", "Port": "2"}}"#, &["duplicate key \"http.Port\""]);
+    refused(r#"{"log": {}, "http": {}, "log": {}}"#, &["duplicate key \"log\""]);
+}
+
+#[test]
+fn a_wrong_type_says_what_was_expected() {
+    let cases = [
+        (r#"[]"#, "must be an object, found a list"),
+        (r#"{"http": "x"}"#, "\"http\" must be an object, found a string"),
+        (r#"{"http": null}"#, "\"http\" must be an object, found null"),
+        (r#"{"http": {"tls": true}}"#, "\"http.tls\" must be an object, found a boolean"),
+        (
+            r#"{"http": {"address": 1}}"#,
+            "\"http.address\" must be a host name or IP address as a string, found a number",
+        ),
+        (r#"{"http": {"compat": "docker2s2"}}"#, "\"http.compat\" must be a list"),
+        (r#"{"http": {"realm": 1}}"#, "\"http.realm\" must be a string"),
+        (r#"{"http": {"readTimeout": 60}}"#, "\"http.readTimeout\" must be a duration such as \"90s\""),
+        (r#"{"storage": {"rootDirectory": 1}}"#, "\"storage.rootDirectory\" must be a path as a string"),
+        (
+            r#"{"storage": {"cacheBytes": "1G"}}"#,
+            "\"storage.cacheBytes\" must be a whole number of bytes, found a string",
+        ),
+        (r#"{"storage": {"cacheBytes": -1}}"#, "must be a whole number of bytes, found a negative"),
+        (r#"{"storage": {"cacheBytes": 1.5}}"#, "must be a whole number of bytes, found a negative, fractional"),
+        (r#"{"storage": {"io": 1}}"#, "\"storage.io\" must be \"auto\", \"ring\" or \"threads\""),
+        (r#"{"storage": {"dedupe": "true"}}"#, "\"storage.dedupe\" must be true or false"),
+        (r#"{"distSpecVersion": 1.1}"#, "\"distSpecVersion\" must be a string"),
+        (r#"{"log": {"output": false}}"#, "\"log.output\" must be a path as a string"),
+        (
+            r#"{"http": {"limits": {"connectionsMax": "many"}}}"#,
+            "\"http.limits.connectionsMax\" must be a whole number",
+        ),
+    ];
+    for (text, part) in cases {
+        refused(text, &[part]);
+    }
+}
+
+#[test]
+fn a_bad_value_says_what_was_expected() {
+    let cases = [
+        (r#"{"http": {"address": ""}}"#, "0.0.0.0"),
+        (r#"{"http": {"address": "http://x"}}"#, "is not a host name"),
+        (r#"{"http": {"compat": ["docker2s3"]}}"#, "\"docker2s3\" is not known"),
+        (r#"{"http": {"readTimeout": "60"}}"#, "has a number without a unit; expected a duration"),
+        (r#"{"http": {"writeTimeout": "1 minute"}}"#, "expected a duration"),
+        (r#"{"storage": {"rootDirectory": ""}}"#, "the path is empty"),
+        (r#"{"storage": {"rootDirectory": "a\u0000b"}}"#, "NUL"),
+        (
+            r#"{"http": {"limits": {"connectionsMax": 0}}}"#,
+            "\"http.limits.connectionsMax\": 0 is out of range, expected 1 to",
+        ),
+        (r#"{"storage": {"inlineBytesMax": 1048577}}"#, "1048577 is out of range, expected 0 to 1048576"),
+        (r#"{"storage": {"blobBytesMax": 0}}"#, "expected 1 or more"),
+        (r#"{"storage": {"io": "fast"}}"#, "\"fast\" is not known, expected \"auto\""),
+    ];
+    for (text, part) in cases {
+        refused(text, &[part]);
+    }
+}
+
+#[test]
+fn zots_keys_for_missing_features_are_refused_by_name() {
+    for (path, feature) in keys::UNSUPPORTED {
+        let mut text = "{}".to_owned();
+        for name in path.rsplit('.') {
+            text = format!(r#"{{"{name}": {text}}}"#);
+        }
+        refused(&text, &[&format!("\"{path}\" is not supported by this version"), feature]);
+    }
+    refused(r#"{"storage": {"dedupe": false}}"#, &["\"storage.dedupe\" is not supported", "cannot be false"]);
+    refused(r#"{"storage": {"commit": false}}"#, &["\"storage.commit\" is not supported", "cannot be false"]);
+}
+
+#[test]
+fn no_key_is_both_known_and_unsupported() {
+    for key in keys::KEYS {
+        let clash = keys::UNSUPPORTED.iter().find(|(path, _)| path.eq_ignore_ascii_case(key.path));
+        assert!(clash.is_none(), "{} is listed twice", key.path);
+    }
+}
+
+#[test]
+fn syntax_errors_say_where() {
+    refused("{\n  \"http\": }", &["not valid JSON", "line 2"]);
+    refused("", &["not valid JSON"]);
+    refused("http:\n  port: 80\n", &["not valid JSON", "line 1"]);
+    refused("{} {}", &["not valid JSON"]);
+}
+
+#[test]
+fn what_has_no_effect_is_noted() {
+    let config = accepted(r#"{"distSpecVersion": "1.0.1", "http": {"realm": "zot"}}"#);
+    assert_eq!(config.notes.len(), 2);
+    assert!(config.notes[0].contains("1.0.1"), "{:?}", config.notes);
+    assert!(config.notes[1].contains("realm"), "{:?}", config.notes);
+}
+
+#[test]
+fn flags_win_over_the_file_and_the_file_over_defaults() {
+    let directory = tempfile::tempdir().expect("a scratch directory");
+    let file = directory.path().join("c.json");
+    std::fs::write(&file, r#"{"storage": {"rootDirectory": "/file"}, "http": {"port": "81"}}"#).expect("written");
+
+    let config = Config::load(Some(&file), Flags::default()).expect("accepted");
+    assert_eq!(config.root, Path::new("/file"));
+    assert_eq!(config.address.to_string(), "127.0.0.1:81");
+
+    let flags = Flags { root: Some("/flag".into()), address: Some("[::1]:82".parse().expect("an address")) };
+    let config = Config::load(Some(&file), flags).expect("accepted");
+    assert_eq!(config.root, Path::new("/flag"));
+    assert_eq!(config.address.to_string(), "[::1]:82");
+}
+
+#[test]
+fn errors_name_the_file() {
+    let directory = tempfile::tempdir().expect("a scratch directory");
+    let missing = directory.path().join("missing.json");
+    let Err(error) = Config::load(Some(&missing), Flags::default()) else { panic!("accepted") };
+    assert!(error.to_string().starts_with(&format!("{}: cannot read", missing.display())), "{error}");
+
+    let Err(error) = Config::load(Some(directory.path()), Flags::default()) else { panic!("accepted") };
+    assert!(matches!(error.kind, ErrorKind::Unreadable(_)), "{error}");
+
+    let large = directory.path().join("large.json");
+    std::fs::write(&large, vec![b' '; FILE_BYTES_MAX as usize + 1]).expect("written");
+    let Err(error) = Config::load(Some(&large), Flags::default()) else { panic!("accepted") };
+    assert!(matches!(error.kind, ErrorKind::TooLarge { .. }), "{error}");
+}
+
+#[test]
+fn every_example_is_accepted() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+    let mut count = 0;
+    for entry in std::fs::read_dir(&folder).expect("the examples") {
+        let path = entry.expect("an entry").path();
+        if let Err(error) = Config::load(Some(&path), Flags::default()) {
+            panic!("{error}");
+        }
+        count += 1;
+    }
+    assert!(count >= 4, "only {count} examples");
+}

@@ -1,0 +1,127 @@
+//! Structured logs: one JSON object a line, to standard output or to a file.
+//!
+//! In: a level and an output. What has become true: every `tracing` event of the process goes
+//! there, its fields beside `timestamp`, `level`, `message` and `target`.
+
+use std::{
+    fs::{File, OpenOptions},
+    io,
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+    sync::Mutex,
+};
+
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::{
+    Layer,
+    filter::Targets,
+    fmt::{MakeWriter, layer},
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
+
+use crate::{
+    config,
+    exit::{Exit, Failure},
+};
+
+/// Crates of this workspace have targets that begin with this.
+const OWN_TARGETS: &str = "orlop";
+
+/// Starts logging for the whole process. Call once.
+/// Errors: the output cannot be opened for appending.
+pub fn start(log: &config::Log) -> Result<(), Failure> {
+    match &log.output {
+        None => start_with(log.level, io::stdout),
+        Some(path) => {
+            let file = open(path).map_err(|error| {
+                let message = format!("\"log.output\": cannot append to {}: {error}", path.display());
+                Failure::new(Exit::Configuration, message)
+            })?;
+            start_with(log.level, Mutex::new(file));
+        }
+    }
+    Ok(())
+}
+
+/// Log lines name repositories and clients, so the file is made for its owner alone.
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).mode(0o600).open(path)
+}
+
+fn start_with<W>(level: LevelFilter, writer: W)
+where
+    W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
+{
+    tracing_subscriber::registry().with(json(writer).with_filter(filter(level))).init();
+}
+
+/// Fields lie beside the message, so that a reader needs no path into the object.
+fn json<S, W>(writer: W) -> impl Layer<S>
+where
+    S: tracing::Subscriber + for<'span> tracing_subscriber::registry::LookupSpan<'span>,
+    W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
+{
+    layer().json().flatten_event(true).with_span_list(false).with_writer(writer)
+}
+
+/// Libraries speak up from `warn`, or at any level once `trace` is asked for: their debug lines
+/// drown ours.
+fn filter(level: LevelFilter) -> Targets {
+    let others = match level {
+        LevelFilter::TRACE => level,
+        _ => level.min(LevelFilter::WARN),
+    };
+    Targets::new().with_default(others).with_target(OWN_TARGETS, level)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tracing::Level;
+
+    use super::*;
+
+    #[test]
+    fn libraries_are_quiet_below_warn() {
+        let filter = filter(LevelFilter::DEBUG);
+        assert!(filter.would_enable("orlop::serve", &Level::DEBUG));
+        assert!(filter.would_enable("orlop_api::server", &Level::DEBUG));
+        assert!(!filter.would_enable("hyper::proto", &Level::INFO));
+        assert!(filter.would_enable("hyper::proto", &Level::WARN));
+
+        let errors = self::filter(LevelFilter::ERROR);
+        assert!(!errors.would_enable("hyper::proto", &Level::WARN));
+        assert!(!errors.would_enable("orlop::serve", &Level::WARN));
+    }
+
+    #[test]
+    fn a_line_is_one_object_with_flat_fields() {
+        let directory = tempfile::tempdir().expect("a scratch directory");
+        let path = directory.path().join("log.json");
+        let file = open(&path).expect("a new file");
+        let subscriber = tracing_subscriber::registry().with(json(Arc::new(file)));
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::info!(address = "127.0.0.1:1", "listening");
+            tracing::warn!("two\nlines");
+        });
+
+        let text = std::fs::read_to_string(&path).expect("the log");
+        let lines: Vec<serde_json::Value> =
+            text.lines().map(|line| serde_json::from_str(line).expect("one object a line")).collect();
+        assert_eq!(lines.len(), 2);
+        assert_eq!(lines[0]["message"], "listening");
+        assert_eq!(lines[0]["address"], "127.0.0.1:1");
+        assert_eq!(lines[0]["level"], "INFO");
+        assert_eq!(lines[1]["message"], "two\nlines");
+    }
+
+    #[test]
+    fn an_output_that_cannot_be_opened_names_its_key() {
+        let log = config::Log { level: LevelFilter::INFO, output: Some("/nowhere/at/all/log.json".into()) };
+        let failure = start(&log).expect_err("the directory does not exist");
+        assert_eq!(failure.exit, Exit::Configuration);
+        assert!(failure.to_string().contains("log.output"), "{failure}");
+    }
+}

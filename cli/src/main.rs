@@ -1,0 +1,56 @@
+//! The binary `orlop`: reads flags and files, wires the engine to the API, and nothing else.
+//!
+//! The only crate of the workspace that reads configuration files, flags and signals.
+
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+mod args;
+mod check;
+mod config;
+mod exit;
+mod hint;
+mod log;
+mod open_files;
+mod serve;
+mod signals;
+mod verify;
+
+use args::{Arguments, Command};
+use exit::{Exit, Failure};
+
+/// Faster than the system's allocator where threads free each other's buffers, as connections do.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(arguments.command) {
+        Ok(code) => code,
+        Err(failure) => {
+            eprintln!("orlop: {failure}");
+            failure.exit.into()
+        }
+    }
+}
+
+fn run(command: Command) -> Result<ExitCode, Failure> {
+    match command {
+        Command::Serve(arguments) => block_on(serve::run(&arguments))?.map(|()| ExitCode::SUCCESS),
+        Command::Check(arguments) => block_on(check::run(&arguments))?,
+        Command::Verify(arguments) => verify::run(&arguments).map(|()| ExitCode::SUCCESS),
+    }
+}
+
+/// Runs on as many worker threads as the machine has cores.
+/// Errors: the operating system refuses the threads.
+fn block_on<T>(future: impl Future<Output = T>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    match runtime {
+        Ok(runtime) => Ok(runtime.block_on(future)),
+        Err(error) => Err(Failure::new(Exit::Failed, format!("cannot start worker threads: {error}"))),
+    }
+}

@@ -1,0 +1,113 @@
+//! `orlop serve`: opens the store, listens, and stops when asked.
+//!
+//! In: a configuration. In this order: log, TLS provider, file limit, store, listener, service,
+//! store closed. What has become true at each step is needed by the next; they are undone in
+//! reverse.
+
+use std::{
+    io::{self, IsTerminal},
+    net::SocketAddr,
+    path::Path,
+};
+
+use orlop_api::{
+    Registry,
+    server::{Tls, TlsOptions},
+};
+use orlop_engine::Engine;
+
+use crate::{
+    args,
+    config::{self, Address, Config},
+    exit::{Exit, Failure},
+    hint, log, open_files,
+    signals::Signals,
+};
+
+/// Serves until a signal. Errors: the configuration, the address, the store; see [`Exit`].
+pub async fn run(arguments: &args::Serve) -> Result<(), Failure> {
+    let config = Config::load(arguments.config.as_deref(), arguments.flags())?;
+    log::start(&config.log)?;
+    for note in &config.notes {
+        tracing::warn!(note, "configuration");
+    }
+    // An error says that a provider is installed already, which is all that is wanted.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    open_files::raise_limit();
+    // Before the store is opened, so that a signal while it recovers is not lost.
+    let signals =
+        Signals::listen().map_err(|error| Failure::new(Exit::Failed, format!("cannot receive signals: {error}")))?;
+
+    let Config { root, engine: options, address, tls, limits, policy, .. } = config;
+    let tls = load(&tls)?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let address = resolve(&address).await?;
+    let engine = Engine::open(&root, options).await.map_err(|error| Failure::engine(&root, &error))?;
+
+    let registry = Registry::new(engine.clone(), limits, policy);
+    let bound = registry.bind(address, tls).and_then(|server| Ok((server.local_addr()?, server)));
+    let served = match bound {
+        Ok((address, server)) => {
+            announce(address, scheme, &root, &engine, arguments.hint);
+            let served = server.run(signals.stop()).await;
+            served.map_err(|error| Failure::new(Exit::Failed, format!("serving failed: {error}")))
+        }
+        Err(error) => Err(bind_failure(address, &error)),
+    };
+    let closed = engine.close().await.map_err(|error| Failure::engine(&root, &error));
+    tracing::info!("stopped");
+    served.and(closed)
+}
+
+/// Reads certificate and key, if HTTPS was asked for.
+fn load(tls: &config::Tls) -> Result<Option<Tls>, Failure> {
+    let Some((certificates, key)) = tls.files() else {
+        return Ok(None);
+    };
+    let options = TlsOptions { certificates: certificates.to_owned(), key: key.to_owned() };
+    let unusable = |error| Failure::new(Exit::Configuration, format!("\"http.tls\": {error}"));
+    Tls::load(options).map(Some).map_err(unusable)
+}
+
+/// Looks a host name up; the first address wins.
+async fn resolve(address: &Address) -> Result<SocketAddr, Failure> {
+    let failed = |reason: &str| Failure::new(Exit::Address, format!("cannot look up {address}: {reason}"));
+    let mut found = tokio::net::lookup_host((address.host.as_str(), address.port))
+        .await
+        .map_err(|error| failed(&error.to_string()))?;
+    found.next().ok_or_else(|| failed("the name has no address"))
+}
+
+/// Tells operators and scripts where the service is, once it can be reached.
+fn announce(address: SocketAddr, scheme: &str, root: &Path, engine: &Engine, hint: bool) {
+    let (backend, note) = engine.backend();
+    tracing::info!(
+        %address,
+        scheme,
+        root = %root.display(),
+        io = %backend,
+        note,
+        version = env!("CARGO_PKG_VERSION"),
+        "listening"
+    );
+    if hint || io::stderr().is_terminal() {
+        eprint!("{}", hint::text(address, scheme));
+    }
+}
+
+fn bind_failure(address: SocketAddr, error: &io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => Failure::new(
+            Exit::Address,
+            format!("{address} is taken by another process; stop it or choose another port"),
+        ),
+        io::ErrorKind::PermissionDenied => Failure::new(
+            Exit::Address,
+            format!("not allowed to listen on {address}; ports below 1024 need a privilege"),
+        ),
+        io::ErrorKind::AddrNotAvailable => {
+            Failure::new(Exit::Address, format!("{address} is not an address of this machine"))
+        }
+        _ => Failure::new(Exit::Failed, format!("cannot listen on {address}: {error}")),
+    }
+}

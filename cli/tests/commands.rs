@@ -1,0 +1,353 @@
+//! The binary as an operator meets it: exit codes, error lines, the log, signals.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::Path,
+    process::{Child, ChildStdout, Command, Output, Stdio},
+    sync::mpsc::{self, RecvTimeoutError},
+    thread,
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+fn scratch() -> TempDir {
+    tempfile::tempdir().expect("a scratch directory")
+}
+
+/// How long a command that should end by itself may take, on a loaded machine.
+const COMMAND_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// Runs a command to its end; one that does not end is killed and fails the test.
+fn orlop(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_orlop"));
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let process = command.spawn().expect("the binary starts");
+    let id = Pid::from_child(&process);
+    let (ended, end) = mpsc::channel::<()>();
+    let watch = thread::spawn(move || {
+        let late = end.recv_timeout(COMMAND_TIME_MAX) == Err(RecvTimeoutError::Timeout);
+        if late {
+            // An error says that it has ended meanwhile.
+            let _ = kill_process(id, Signal::KILL);
+        }
+        late
+    });
+    let output = process.wait_with_output().expect("the binary runs");
+    drop(ended);
+    let late = watch.join().expect("the watch does not panic");
+    assert!(!late, "{arguments:?} did not end: {}", String::from_utf8_lossy(&output.stderr));
+    output
+}
+
+fn utf8(path: &Path) -> &str {
+    path.to_str().expect("scratch paths are UTF-8")
+}
+
+/// The command ends with `code` and one line on standard error that has every one of `parts`.
+#[track_caller]
+fn fails(arguments: &[&str], code: i32, parts: &[&str]) {
+    let output = orlop(arguments);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {error}");
+    assert_eq!(error.lines().count(), 1, "{error:?} is not one line");
+    for part in parts {
+        assert!(error.contains(part), "{part:?} is not in: {error}");
+    }
+}
+
+/// A service that runs until it is told to stop; killed if a test fails before that.
+struct Service {
+    process: Child,
+    log: BufReader<ChildStdout>,
+    listening: Value,
+}
+
+impl Service {
+    /// Starts `orlop serve` on a free port and waits until it listens.
+    fn start(root: &Path) -> Self {
+        Self::start_with(&["--root", utf8(root), "--addr", "127.0.0.1:0"])
+    }
+
+    fn start_with(arguments: &[&str]) -> Self {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_orlop"))
+            .arg("serve")
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        let log = BufReader::new(process.stdout.take().expect("a pipe"));
+        let mut service = Self { process, log, listening: Value::Null };
+        service.listening = service.wait_for("listening");
+        service
+    }
+
+    /// Reads the log up to the line with this message.
+    fn wait_for(&mut self, message: &str) -> Value {
+        let mut line = String::new();
+        while self.log.read_line(&mut line).expect("the log is text") > 0 {
+            let entry: Value =
+                serde_json::from_str(&line).unwrap_or_else(|error| panic!("{line:?} is no JSON: {error}"));
+            if entry["message"].as_str().is_some_and(|text| text.starts_with(message)) {
+                return entry;
+            }
+            line.clear();
+        }
+        let mut errors = String::new();
+        let _ = self.process.stderr.take().map(|mut stderr| stderr.read_to_string(&mut errors));
+        panic!("the service ended without saying {message:?}: {errors}");
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.listening["address"].as_str().expect("a string").parse().expect("an address")
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.process), signal).expect("the process is there");
+    }
+
+    /// Waits for the end; gives the exit code, the rest of the log and standard error.
+    fn end(mut self) -> (Option<i32>, String, String) {
+        let mut rest = String::new();
+        self.log.read_to_string(&mut rest).expect("the log is text");
+        let mut errors = String::new();
+        let mut stderr = self.process.stderr.take().expect("a pipe");
+        stderr.read_to_string(&mut errors).expect("errors are text");
+        let status = self.process.wait().expect("the process ends");
+        (status.code(), rest, errors)
+    }
+
+    fn stop(self) {
+        self.signal(Signal::TERM);
+        let (code, log, errors) = self.end();
+        assert_eq!(code, Some(0), "{log}{errors}");
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        // Errors say that it has ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn version_is_that_of_the_package() {
+    let output = orlop(&["--version"]);
+    assert!(output.status.success());
+    assert_eq!(String::from_utf8_lossy(&output.stdout), format!("orlop {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn help_lists_the_exit_codes() {
+    for arguments in [&["--help"][..], &["serve", "--help"], &["check", "--help"], &["verify", "--help"]] {
+        let output = orlop(arguments);
+        assert!(output.status.success());
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(text.contains("5    the root is in use by another process"), "{arguments:?}: {text}");
+    }
+}
+
+#[test]
+fn verify_accepts_every_example() {
+    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples")).expect("the examples") {
+        let path = entry.expect("an entry").path();
+        let output = orlop(&["verify", utf8(&path)]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(String::from_utf8_lossy(&output.stdout), format!("{}: ok\n", path.display()));
+    }
+}
+
+#[test]
+fn a_bad_configuration_is_code_2_for_every_command() {
+    let directory = scratch();
+    let file = directory.path().join("c.json");
+    fs::write(&file, r#"{"http": {"prot": "80"}}"#).expect("written");
+    for command in ["verify", "serve", "check"] {
+        fails(&[command, utf8(&file)], 2, &["c.json", "\"http.prot\"", "\"http.port\""]);
+    }
+    let missing = directory.path().join("missing.json");
+    fails(&["serve", utf8(&missing)], 2, &["missing.json"]);
+}
+
+#[test]
+fn a_bad_command_line_is_code_2() {
+    for arguments in [&["serve", "--addr", "8080"][..], &["serve", "--unknown"], &["launch"], &[]] {
+        assert_eq!(orlop(arguments).status.code(), Some(2), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_taken_port_is_code_3() {
+    let directory = scratch();
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("bound").to_string();
+    fails(&["serve", "--root", utf8(directory.path()), "--addr", &address], 3, &[&address, "taken"]);
+}
+
+#[test]
+fn a_root_that_cannot_be_made_is_code_4() {
+    let directory = scratch();
+    let file = directory.path().join("file");
+    fs::write(&file, "not a directory").expect("written");
+    let root = file.join("root");
+    fails(&["serve", "--root", utf8(&root), "--addr", "127.0.0.1:0"], 4, &[utf8(&root)]);
+    fails(&["check", "--root", utf8(&root)], 4, &[utf8(&root)]);
+}
+
+#[test]
+fn check_does_not_make_a_missing_root() {
+    let directory = scratch();
+    let root = directory.path().join("missing");
+    fails(&["check", "--root", utf8(&root)], 4, &[utf8(&root)]);
+    assert!(!root.exists());
+}
+
+#[test]
+fn a_root_in_use_is_code_5() {
+    let directory = scratch();
+    let service = Service::start(directory.path());
+    fails(&["serve", "--root", utf8(directory.path()), "--addr", "127.0.0.1:0"], 5, &[utf8(directory.path())]);
+    fails(&["check", "--root", utf8(directory.path())], 5, &[utf8(directory.path())]);
+    service.stop();
+}
+
+#[test]
+fn a_damaged_index_is_code_6() {
+    let directory = scratch();
+    Service::start(directory.path()).stop();
+    // RocksDB finds everything else through this file.
+    fs::write(directory.path().join("index/CURRENT"), "nonsense").expect("written");
+    fails(&["serve", "--root", utf8(directory.path()), "--addr", "127.0.0.1:0"], 6, &[utf8(directory.path()), "index"]);
+    fails(&["check", "--root", utf8(directory.path())], 6, &[utf8(directory.path()), "index"]);
+}
+
+#[test]
+fn a_foreign_format_is_code_7() {
+    let directory = scratch();
+    Service::start(directory.path()).stop();
+    fs::write(directory.path().join("FORMAT"), "another store 9\n").expect("written");
+    fails(
+        &["serve", "--root", utf8(directory.path()), "--addr", "127.0.0.1:0"],
+        7,
+        &[utf8(directory.path()), "another store 9"],
+    );
+}
+
+#[test]
+fn certificates_that_cannot_be_used_are_code_2() {
+    let directory = scratch();
+    let (file, cert) = (directory.path().join("c.json"), directory.path().join("cert.pem"));
+    fs::write(&file, format!(r#"{{"http": {{"port": 0, "tls": {{"cert": {cert:?}, "key": {cert:?}}}}}}}"#))
+        .expect("written");
+    let root = directory.path().join("root");
+    fails(&["serve", utf8(&file), "--root", utf8(&root)], 2, &["http.tls", "cert.pem"]);
+    fs::write(&cert, "not a certificate").expect("written");
+    fails(&["serve", utf8(&file), "--root", utf8(&root)], 2, &["http.tls", "cert.pem"]);
+    assert!(!root.exists(), "nothing is made before the configuration is known to be good");
+}
+
+#[test]
+fn listening_is_said_once_with_what_scripts_need() {
+    let directory = scratch();
+    let service = Service::start(directory.path());
+    assert_eq!(service.listening["scheme"], "http");
+    assert_eq!(service.listening["root"], utf8(directory.path()));
+    assert!(service.listening["io"].is_string(), "{}", service.listening);
+    TcpStream::connect(service.address()).expect("it listens where it says");
+
+    service.signal(Signal::TERM);
+    let (code, log, _) = service.end();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(!log.contains("\"listening\""), "{log}");
+    assert!(log.contains("\"stopped\""), "{log}");
+}
+
+#[test]
+fn every_ending_signal_is_graceful() {
+    let directory = scratch();
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
+        let service = Service::start(directory.path());
+        service.signal(signal);
+        let (code, log, errors) = service.end();
+        assert_eq!(code, Some(0), "{signal:?}: {log}{errors}");
+    }
+}
+
+#[test]
+fn the_hint_goes_to_standard_error() {
+    let directory = scratch();
+    let service = Service::start_with(&["--root", utf8(directory.path()), "--addr", "127.0.0.1:0", "--hint"]);
+    let push = format!("docker push {}/alpine", service.address());
+    service.signal(Signal::TERM);
+    let (_, log, errors) = service.end();
+    assert!(errors.contains(&push), "{errors}");
+    assert!(!log.contains(&push), "{log}");
+}
+
+#[test]
+fn the_log_goes_to_the_file_that_is_named() {
+    let directory = scratch();
+    let log = directory.path().join("orlop.log");
+    let file = directory.path().join("c.json");
+    let root = directory.path().join("root");
+    fs::write(&log, "{\"message\":\"earlier\"}\n").expect("written");
+    fs::write(
+        &file,
+        format!(
+            r#"{{"http": {{"port": "0"}}, "storage": {{"rootDirectory": {root:?}}}, "log": {{"output": {log:?}, "level": "info"}}}}"#
+        ),
+    )
+    .expect("written");
+
+    // An address that is taken ends the service by itself, with the log written.
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("bound").to_string();
+    let output = orlop(&["serve", utf8(&file), "--addr", &address]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(output.stdout.is_empty(), "{}", String::from_utf8_lossy(&output.stdout));
+    let text = fs::read_to_string(&log).expect("the log");
+    assert!(text.starts_with("{\"message\":\"earlier\"}\n"), "{text}");
+    assert!(text.contains("\"stopped\""), "{text}");
+}
+
+#[test]
+fn a_store_checks_clean_after_a_stop() {
+    let directory = scratch();
+    Service::start(directory.path()).stop();
+    let output = orlop(&["check", "--root", utf8(directory.path())]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(!text.trim().is_empty());
+}
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    let directory = scratch();
+    let mut service = Service::start(directory.path());
+    // A request that never ends: the service answers "100 Continue" once it is in its hands.
+    let mut client = TcpStream::connect(service.address()).expect("it listens");
+    let digest = format!("sha256:{}", "0".repeat(64));
+    write!(
+        client,
+        "POST /v2/a/blobs/uploads/?digest={digest} HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n\
+         Content-Type: application/octet-stream\r\nContent-Length: 1000\r\n\r\n"
+    )
+    .expect("sent");
+    let mut answer = [0; 12];
+    client.read_exact(&mut answer).expect("an interim answer");
+    assert_eq!(&answer, b"HTTP/1.1 100");
+
+    service.signal(Signal::TERM);
+    service.wait_for("stopping");
+    service.signal(Signal::INT);
+    let (code, log, _) = service.end();
+    assert_eq!(code, Some(130), "{log}");
+}
