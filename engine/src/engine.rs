@@ -347,6 +347,8 @@ async fn place(store: &Store, sealed: &Sealed) -> Result<()> {
     }
     let placed = store.tier.place(&staged.file, sealed.size, sealed.digest()).await;
     placed.map_err(|source| Error::io("placing a blob", source))?;
+    // What is cached is the damaged file that was just replaced, if anything.
+    store.open_cache.drop_entry(sealed.digest());
     add(&store.counters.blobs_stored, 1);
     Ok(())
 }

@@ -13,6 +13,7 @@ use crate::{
     ingest::Sessions,
     io::{Disk, Pool},
     options::Options,
+    read::OpenCache,
     statistics::Counters,
     tier::Tier,
 };
@@ -33,6 +34,7 @@ pub(crate) struct Store {
     pub sessions: Sessions,
     pub upload_pool: Pool,
     pub read_pool: Pool,
+    pub open_cache: OpenCache,
     pub counters: Arc<Counters>,
     placing: Vec<Arc<Mutex<()>>>,
 }
@@ -59,6 +61,7 @@ impl Store {
             // Readers are bounded by the connections that hold them, and must never wait for one
             // another: a slow one would stop a fast one.
             read_pool: Pool::new(usize::MAX),
+            open_cache: OpenCache::default(),
             counters,
             placing: (0..PLACING_LOCKS).map(|_| Arc::default()).collect(),
             options,

@@ -14,8 +14,8 @@ pub enum EdgeKind {
 }
 
 impl EdgeKind {
-    pub(crate) fn from_tag(tag: u8) -> Option<Self> {
-        match tag {
+    pub(crate) fn from_code(code: u8) -> Option<Self> {
+        match code {
             1 => Some(EdgeKind::Needs),
             2 => Some(EdgeKind::Refers),
             _ => None,

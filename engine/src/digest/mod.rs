@@ -1,6 +1,6 @@
 //! The names of content: an algorithm and its bytes, and the hashers that prove them.
 //!
-//! Textual form (OCI image specification, "Descriptor: Digests"): `algorithm:hex`, lower case.
+//! Textual form: `algorithm:hex`, lower case.
 
 use std::{fmt, str::FromStr};
 
@@ -41,8 +41,8 @@ impl Algorithm {
     }
 
     /// The algorithm of a stored discriminant.
-    pub fn from_tag(tag: u8) -> Option<Self> {
-        Algorithm::ALL.into_iter().find(|algorithm| *algorithm as u8 == tag)
+    pub fn from_code(code: u8) -> Option<Self> {
+        Algorithm::ALL.into_iter().find(|algorithm| *algorithm as u8 == code)
     }
 }
 
@@ -118,7 +118,7 @@ impl Digest {
         text
     }
 
-    /// Appends the stored form: the algorithm's tag, then the raw bytes. Stored digests sort by
+    /// Appends the stored form: the algorithm's code, then the raw bytes. Stored digests sort by
     /// algorithm, then by bytes.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.push(self.algorithm as u8);
@@ -134,8 +134,8 @@ impl Digest {
 
     /// Reads a stored digest from the front of `bytes`; gives what follows it.
     pub fn decode(bytes: &[u8]) -> Option<(Self, &[u8])> {
-        let (tag, rest) = bytes.split_first()?;
-        let algorithm = Algorithm::from_tag(*tag)?;
+        let (code, rest) = bytes.split_first()?;
+        let algorithm = Algorithm::from_code(*code)?;
         let (raw, rest) = rest.split_at_checked(algorithm.digest_bytes())?;
         Some((Digest::from_bytes(algorithm, raw)?, rest))
     }

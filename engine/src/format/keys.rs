@@ -90,7 +90,7 @@ pub fn split_edge(key: &[u8]) -> Option<(Namespace, Digest, EdgeKind, Digest)> {
     let (from, rest) = Digest::decode(rest)?;
     let (kind, rest) = rest.split_first()?;
     let (to, rest) = Digest::decode(rest)?;
-    rest.is_empty().then_some((namespace, from, EdgeKind::from_tag(*kind)?, to))
+    rest.is_empty().then_some((namespace, from, EdgeKind::from_code(*kind)?, to))
 }
 
 /// Splits a key that is namespace NUL digest.

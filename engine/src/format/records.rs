@@ -161,7 +161,7 @@ impl UploadRecord {
 
     pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut from = Decoder::new("upload", RECORD_VERSION, bytes)?;
-        let algorithm = Algorithm::from_tag(from.u8()?).ok_or(from.malformed())?;
+        let algorithm = Algorithm::from_code(from.u8()?).ok_or(from.malformed())?;
         let offset = from.u64()?;
         let hash_state = SavedState(from.bytes()?.to_vec());
         let namespace = std::str::from_utf8(from.bytes()?).ok().and_then(|text| Namespace::new(text).ok());

@@ -4,7 +4,7 @@ use std::{ops::Range, sync::Arc};
 
 use bytes::Bytes;
 
-use super::Reader;
+use super::{Reader, cache::Opened};
 use crate::{
     Digest, Namespace,
     commit::{decoded, mark_damaged},
@@ -45,8 +45,7 @@ pub struct Referring {
 pub struct Blob {
     pub(super) store: Arc<Store>,
     pub(super) digest: Digest,
-    pub(super) record: Arc<BlobRecord>,
-    pub(super) source: Source,
+    pub(super) opened: Arc<Opened>,
     label: Vec<u8>,
 }
 
@@ -64,7 +63,7 @@ impl Blob {
 
     /// Bytes.
     pub fn size(&self) -> u64 {
-        self.record.size
+        self.opened.record.size
     }
 
     /// Empty for plain content.
@@ -83,7 +82,7 @@ impl Blob {
         if self.size() > bytes_max as u64 {
             return Err(Error::TooLarge { what: "content read at once", max: bytes_max as u64 });
         }
-        if let Source::Inline(bytes) = &self.source {
+        if let Source::Inline(bytes) = &self.opened.source {
             add(&self.store.counters.bytes_read, bytes.len() as u64);
             return Ok(bytes.clone());
         }
@@ -98,28 +97,45 @@ impl Blob {
 
 /// Looks content up without opening it.
 pub(crate) async fn find(store: &Store, namespace: &Namespace, digest: &Digest) -> Result<Found> {
-    let (record, label) = look_up(store, namespace, digest).await?;
-    Ok(Found { size: record.size, label })
+    let label = member_label(store, namespace, digest).await?;
+    let size = match store.open_cache.get(digest) {
+        Ok(opened) => opened.record.size,
+        Err(_) => sound_record(store, digest).await?.size,
+    };
+    Ok(Found { size, label })
 }
 
 /// Looks content up and opens it.
 pub(crate) async fn open(store: &Arc<Store>, namespace: &Namespace, digest: &Digest) -> Result<Blob> {
-    let (record, label) = look_up(store, namespace, digest).await?;
-    let source = match record.placement {
-        Placement::Inline => Source::Inline(inline(store, digest, &record).await?),
-        Placement::File => Source::File(file(store, digest).await?),
+    let label = member_label(store, namespace, digest).await?;
+    let opened = match store.open_cache.get(digest) {
+        Ok(opened) => opened,
+        Err(ticket) => {
+            let record = sound_record(store, digest).await?;
+            let source = match record.placement {
+                Placement::Inline => Source::Inline(inline(store, digest, &record).await?),
+                Placement::File => Source::File(file(store, digest).await?),
+            };
+            let opened = Arc::new(Opened { record, source });
+            store.open_cache.put(digest, &ticket, opened.clone());
+            opened
+        }
     };
-    Ok(Blob { store: store.clone(), digest: *digest, record: Arc::new(record), source, label })
+    Ok(Blob { store: store.clone(), digest: *digest, opened, label })
 }
 
-async fn look_up(store: &Store, namespace: &Namespace, digest: &Digest) -> Result<(BlobRecord, Vec<u8>)> {
-    let missing = Error::NotFound { what: What::Blob };
-    let Some(member) = store.get(Table::Members, &keys::member(namespace, digest)).await? else {
-        return Err(missing);
-    };
+/// What the namespace says about content it has.
+async fn member_label(store: &Store, namespace: &Namespace, digest: &Digest) -> Result<Vec<u8>> {
+    match store.get(Table::Members, &keys::member(namespace, digest)).await? {
+        Some(member) => Ok(decoded(MemberRecord::decode(&member))?.label),
+        None => Err(Error::NotFound { what: What::Blob }),
+    }
+}
+
+async fn sound_record(store: &Store, digest: &Digest) -> Result<BlobRecord> {
     match store.blob(digest).await? {
-        Some(record) if record.health == Health::Sound => Ok((record, decoded(MemberRecord::decode(&member))?.label)),
-        _ => Err(missing),
+        Some(record) if record.health == Health::Sound => Ok(record),
+        _ => Err(Error::NotFound { what: What::Blob }),
     }
 }
 
@@ -154,6 +170,8 @@ pub(super) async fn damaged(store: &Store, digest: &Digest, offset: u64, (expect
     add(&store.counters.blobs_damaged, 1);
     let name = *digest;
     let marked = store.committer.run(Durability::Synced, move |transaction| mark_damaged(transaction, &name)).await;
+    // After the record says so: whoever opens it now finds the damage.
+    store.open_cache.drop_entry(digest);
     if let Err(error) = marked {
         tracing::error!(%digest, %error, "the damage could not be recorded");
     }

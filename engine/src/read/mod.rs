@@ -4,8 +4,10 @@
 //! handed out matched the checksum taken when the digest was proven.
 
 mod blob;
+mod cache;
 mod reader;
 
 pub use blob::{Blob, Found, Named, Referring};
 pub(crate) use blob::{find, open};
+pub(crate) use cache::OpenCache;
 pub use reader::Reader;

@@ -41,7 +41,7 @@ impl Reader {
         if self.range.is_empty() || self.failed {
             return None;
         }
-        let next = match &self.blob.source {
+        let next = match &self.blob.opened.source {
             Source::Inline(content) => {
                 // Inline content is far below the address space.
                 let bytes = content.slice(self.range.start as usize..self.range.end as usize);
@@ -60,7 +60,7 @@ impl Reader {
     }
 
     fn chunk_bytes(&self) -> u64 {
-        self.blob.record.sums.chunk_bytes
+        self.blob.opened.record.sums.chunk_bytes
     }
 
     fn unit_bytes(&self) -> u64 {
@@ -69,9 +69,9 @@ impl Reader {
 
     /// Starts the read of the unit from `offset`, a multiple of the chunk size.
     fn start(&self, offset: u64) -> Op<Buffer> {
-        let Source::File(file) = &self.blob.source else { unreachable!("inline content is not read") };
+        let Source::File(file) = &self.blob.opened.source else { unreachable!("inline content is not read") };
         // No more than the chunks the range touches.
-        let wanted = self.range.end.next_multiple_of(self.chunk_bytes()).min(self.blob.record.size);
+        let wanted = self.range.end.next_multiple_of(self.chunk_bytes()).min(self.blob.opened.record.size);
         let len = usize::try_from((wanted - offset).min(self.unit_bytes())).expect("a unit fits memory");
         let buffer = self.blob.store.read_pool.try_take(len).expect("the readers' pool has no limit");
         self.blob.store.tier.read(file, buffer, offset, len)
@@ -101,7 +101,7 @@ impl Reader {
 
     /// Checks every chunk of a unit and gives the offset after it.
     async fn verify(&mut self, offset: u64, unit: &Buffer) -> Result<u64> {
-        let record = &self.blob.record;
+        let record = &self.blob.opened.record;
         let first = usize::try_from(offset / self.chunk_bytes()).expect("at most SUMS_MAX chunks");
         let chunk_bytes = usize::try_from(self.chunk_bytes()).expect("chunks fit memory");
         let mut at = offset;
