@@ -169,7 +169,7 @@ limits! {
     drain_timeout_ms = 30 * SECOND, 0 => 24 * HOUR, Milliseconds,
         "Time requests in flight get to finish at a stop. They are cut beyond it.",
         "Orchestrators kill after 30 s by default; interrupted uploads can be resumed.";
-    unread_bytes_max = MIB, 0 => 64 * MIB, Bytes,
+    unread_bytes_max = 8 * MIB, 0 => 64 * MIB, Bytes,
         "Bytes of a refused request body that are read and dropped so that the client sees the answer instead of a reset.",
         "Covers a manifest and what a client has in flight when it is refused.";
 
