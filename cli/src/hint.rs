@@ -13,7 +13,9 @@ pub fn text(address: SocketAddr, scheme: &str) -> String {
     let registry = SocketAddr::new(host, address.port());
     format!(
         "\n\
-         Orlop is listening at {scheme}://{registry}. Push a first image with Docker:\n\n\
+         Orlop is listening at {scheme}://{registry}. Push a first image, with skopeo:\n\n\
+         \x20   skopeo copy --dest-tls-verify=false docker://docker.io/library/alpine docker://{registry}/alpine\n\n\
+         or with Docker:\n\n\
          \x20   docker pull alpine\n\
          \x20   docker tag alpine {registry}/alpine\n\
          \x20   docker push {registry}/alpine\n\n\

@@ -1,0 +1,48 @@
+# `make run` starts a registry, `make test` runs every test. Both install what they need first:
+# scripts/setup uses apt-get as root or through sudo, or says in one line what is missing.
+
+CARGO ?= cargo
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/orlop
+# Debug assertions in our own crates; the dependencies keep the release profile's build.
+ASSERTIONS := --config .cargo/assertions.toml
+BINARIES := $(or $(CARGO_TARGET_DIR),target)/release
+FUZZ_SECONDS ?= 30
+
+export ORLOP_CACHE := $(CACHE)
+# rustup puts cargo where a shell without its profile does not look.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+.PHONY: run test bench fuzz check
+
+# A registry on http://127.0.0.1:8080 with its data in ./orlop-data; prints how to push an image.
+run:
+	scripts/setup build
+	$(CARGO) build --release --bin orlop
+	exec $(BINARIES)/orlop serve --hint
+
+# CONFORMANCE=SUITE also runs that executable of the OCI conformance suite.
+# The binary is built together with the tests, so that both see the same features and nothing
+# heavy is compiled twice. Examples in the documentation run first; the last lines are the
+# whole-registry tests, which take longest.
+test:
+	scripts/setup test
+	$(CARGO) build --release $(ASSERTIONS) --workspace --bins --tests
+	$(CARGO) test --release $(ASSERTIONS) --workspace --doc
+	$(CARGO) test --release $(ASSERTIONS) --workspace --lib --bins --tests
+	$(if $(CONFORMANCE),scripts/conformance $(CONFORMANCE))
+
+# Criterion benches of every stage; reports in target/criterion.
+bench:
+	scripts/setup build
+	$(CARGO) bench --package orlop-benches
+
+# Every fuzz target for FUZZ_SECONDS each.
+fuzz:
+	scripts/setup build
+	scripts/fuzz $(FUZZ_SECONDS)
+
+# Formatting and lints, warnings being errors.
+check:
+	scripts/setup build
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --release --workspace --all-targets -- --deny warnings

@@ -1,0 +1,21 @@
+//! What the whole-registry tests stand on: the real binary in a process of its own, a raw HTTP
+//! client, a real image, and a look at the disk behind the registry's back.
+//!
+//! Nothing here knows how the registry works inside. In: the executable `orlop` that `make test`
+//! built. Every test ends with [`Registry::finish`], which asserts a clean stop and runs
+//! `orlop check` over the store.
+
+pub mod disk;
+pub mod http;
+pub mod layout;
+pub mod process;
+pub mod programs;
+pub mod registry;
+pub mod repository;
+pub mod stream;
+pub mod tls;
+
+pub use http::{Answer, Client};
+pub use layout::Layout;
+pub use registry::{Io, Options, Registry};
+pub use repository::Repository;

@@ -1,0 +1,295 @@
+//! The registry under test: the binary `orlop` on a root and a port of its own.
+
+use std::{
+    env, fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
+    thread,
+};
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::{
+    Client, Repository, disk,
+    process::{Ended, Process, run},
+    tls::Certificates,
+};
+
+/// Names an executable to test instead of the one that was built beside the tests.
+const BINARY_OVERRIDE: &str = "ORLOP_BINARY";
+
+/// Lines of its log that a failed test shows.
+const SHOWN_LINES_MAX: usize = 20;
+
+/// What moves the bytes to the disk, as in the configuration's `storage.io`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Io {
+    #[default]
+    Auto,
+    Ring,
+    Threads,
+}
+
+impl Io {
+    fn as_str(self) -> &'static str {
+        match self {
+            Io::Auto => "auto",
+            Io::Ring => "ring",
+            Io::Threads => "threads",
+        }
+    }
+}
+
+/// How to start a registry.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    pub io: Io,
+    /// HTTPS with a certificate made for the test.
+    pub tls: bool,
+    /// Further configuration, merged over the harness's own.
+    pub config: Option<Value>,
+}
+
+impl Options {
+    pub fn io(io: Io) -> Self {
+        Self { io, ..Self::default() }
+    }
+
+    pub fn tls() -> Self {
+        Self { tls: true, ..Self::default() }
+    }
+}
+
+/// A registry that serves, or one that was killed and can be started again on its root.
+///
+/// End each test with [`Registry::finish`]; dropping it unfinished fails the test.
+pub struct Registry {
+    process: Option<Process>,
+    address: SocketAddr,
+    options: Options,
+    certificates: Option<Certificates>,
+    directory: TempDir,
+    finished: bool,
+}
+
+impl Registry {
+    /// Starts a registry on a fresh root and a free port and waits until it is ready.
+    ///
+    /// # Panics
+    /// If it does not come up.
+    pub async fn start(options: Options) -> Self {
+        let directory = disk::temporary_directory();
+        let certificates = options.tls.then(|| Certificates::write(directory.path()));
+        let mut registry = Self {
+            process: None,
+            address: ([127, 0, 0, 1], 0).into(),
+            options,
+            certificates,
+            directory,
+            finished: false,
+        };
+        registry.restart().await;
+        registry
+    }
+
+    /// Starts it again on the same root, after [`Registry::kill`] or [`Registry::stop`].
+    ///
+    /// # Panics
+    /// If it still runs or does not come up.
+    pub async fn restart(&mut self) {
+        assert!(self.process.is_none(), "the registry still runs");
+        let process = Process::spawn(&mut self.serve_command());
+        self.address = process
+            .wait_for_line(listening_address)
+            .unwrap_or_else(|output| panic!("the registry never listened; it wrote:\n{output}"));
+        self.process = Some(process);
+        let ready = self.client().get("/readyz").await;
+        assert_eq!(ready.status, 200, "/readyz once it listens: {ready:?}");
+    }
+
+    /// The command that serves this root, with its configuration written anew.
+    pub fn serve_command(&self) -> Command {
+        let path = self.directory.path().join("config.json");
+        let text = serde_json::to_vec_pretty(&self.config()).expect("a JSON value can be written");
+        fs::write(&path, text).unwrap_or_else(|error| panic!("cannot write {}: {error}", path.display()));
+        let mut command = Command::new(binary());
+        command.arg("serve").arg(path).current_dir(self.directory.path());
+        command
+    }
+
+    fn config(&self) -> Value {
+        let mut config = json!({
+            "storage": { "rootDirectory": self.root(), "io": self.options.io.as_str() },
+            "http": { "address": "127.0.0.1", "port": "0" },
+            "log": { "level": "info" },
+        });
+        if let Some(certificates) = &self.certificates {
+            config["http"]["tls"] = json!({ "cert": certificates.cert(), "key": certificates.key() });
+        }
+        if let Some(further) = &self.options.config {
+            merge(&mut config, further);
+        }
+        config
+    }
+
+    /// The store's directory.
+    pub fn root(&self) -> PathBuf {
+        self.directory.path().join("root")
+    }
+
+    /// A directory for the test's own files, removed with the store.
+    pub fn scratch(&self, name: &str) -> PathBuf {
+        let path = self.directory.path().join(name);
+        fs::create_dir_all(&path).unwrap_or_else(|error| panic!("cannot create {}: {error}", path.display()));
+        path
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The CA that the clients are to trust; only with TLS.
+    pub fn certificates(&self) -> Option<&Certificates> {
+        self.certificates.as_ref()
+    }
+
+    /// A client over HTTP/1.1, with TLS if the registry has it.
+    pub fn client(&self) -> Client {
+        match &self.certificates {
+            Some(certificates) => Client::tls(self.address, certificates, false),
+            None => Client::plain(self.address),
+        }
+    }
+
+    /// A client over HTTP/2 and TLS.
+    ///
+    /// # Panics
+    /// If the registry was started without TLS.
+    pub fn client_http2(&self) -> Client {
+        let certificates = self.certificates.as_ref().expect("HTTP/2 is negotiated inside TLS");
+        Client::tls(self.address, certificates, true)
+    }
+
+    pub fn repository(&self, name: &str) -> Repository {
+        Repository::new(self.client(), name)
+    }
+
+    /// Resident memory of the process, in bytes, at its highest since the start.
+    pub fn memory_peak_bytes(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.running().id());
+        let status = fs::read_to_string(&path).unwrap_or_else(|error| panic!("cannot read {path}: {error}"));
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("/proc has VmHWM");
+        let kib: u64 = line.trim().trim_end_matches(" kB").parse().expect("VmHWM is a number of kB");
+        kib * 1024
+    }
+
+    fn running(&self) -> &Process {
+        self.process.as_ref().expect("the registry was stopped")
+    }
+
+    /// SIGKILL: nothing is flushed, nothing is answered. Its root stays.
+    pub fn kill(&mut self) {
+        let mut process = self.process.take().expect("the registry was stopped");
+        process.signal(Signal::KILL);
+        process.wait();
+    }
+
+    /// SIGTERM, and an exit with code 0. Its root stays.
+    ///
+    /// # Panics
+    /// If it exits with another code, or not at all.
+    pub fn stop(&mut self) {
+        let mut process = self.process.take().expect("the registry was stopped");
+        process.signal(Signal::TERM);
+        let status = process.wait();
+        assert!(status.success(), "SIGTERM ended the registry with {status}; it wrote:\n{}", process.output());
+    }
+
+    /// `orlop check` over the root of a stopped registry.
+    pub fn check(&self) -> Ended {
+        assert!(self.process.is_none(), "check reads a store that no process has open");
+        run(Command::new(binary()).arg("check").arg("--root").arg(self.root()))
+    }
+
+    /// Stops the registry if it runs and asserts that the store breaks no invariant.
+    ///
+    /// # Panics
+    /// If it does not stop cleanly or `orlop check` has findings.
+    pub fn finish(mut self) {
+        if self.process.is_some() {
+            self.stop();
+        }
+        let checked = self.check();
+        assert!(
+            checked.status.success(),
+            "orlop check ended with {}\n{}{}",
+            checked.status,
+            checked.stdout,
+            checked.stderr
+        );
+        self.finished = true;
+    }
+
+    /// For a test that damaged the store on purpose: ends without a clean check.
+    pub fn finish_damaged(mut self) {
+        if self.process.is_some() {
+            self.stop();
+        }
+        self.finished = true;
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            if let Some(process) = &self.process {
+                let output = process.output();
+                let lines: Vec<&str> = output.lines().collect();
+                let shown = &lines[lines.len().saturating_sub(SHOWN_LINES_MAX)..];
+                eprintln!("--- the last the registry wrote:\n{}", shown.join("\n"));
+            }
+        } else {
+            assert!(self.finished, "end the test with Registry::finish");
+        }
+    }
+}
+
+/// The executable under test: beside the directory that the test executable lies in.
+///
+/// # Panics
+/// If it has not been built.
+pub fn binary() -> PathBuf {
+    if let Some(path) = env::var_os(BINARY_OVERRIDE) {
+        return path.into();
+    }
+    let path = profile_directory().join("orlop");
+    assert!(path.exists(), "{} is not there: run `make test`, which builds it before the tests", path.display());
+    path
+}
+
+/// `target/release`, from `target/release/deps/<test executable>`.
+pub(crate) fn profile_directory() -> PathBuf {
+    let executable = env::current_exe().expect("the test knows its own executable");
+    executable.ancestors().nth(2).map_or_else(|| Path::new(".").to_owned(), Path::to_owned)
+}
+
+/// The address in the log line `{"message":"listening","address":"127.0.0.1:PORT",...}`.
+fn listening_address(line: &str) -> Option<SocketAddr> {
+    let line: Value = serde_json::from_str(line).ok()?;
+    (line["message"] == "listening").then(|| line["address"].as_str()?.parse().ok())?
+}
+
+/// Puts `over` on top of `base`, object by object.
+fn merge(base: &mut Value, over: &Value) {
+    match (base, over) {
+        (Value::Object(base), Value::Object(over)) => {
+            for (key, value) in over {
+                merge(base.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (base, over) => *base = over.clone(),
+    }
+}

@@ -1,0 +1,9 @@
+//! The whole registry over real sockets: the real binary, real clients, a real disk.
+//!
+//! One binary, because each would link the same harness; one module for each kind of question.
+
+mod badinput;
+mod clients;
+mod durability;
+mod large;
+mod protocol;
