@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
+    bench,
     config::{Address, Flags},
     exit,
 };
@@ -28,6 +29,9 @@ pub enum Command {
     /// Say whether a configuration file is accepted, without starting anything.
     #[command(after_help = exit::HELP)]
     Verify(Verify),
+    /// Load a registry, any registry, and report throughput and latency.
+    #[command(after_help = exit::HELP)]
+    Bench(Box<bench::Flags>),
 }
 
 #[derive(Debug, Args)]

@@ -92,6 +92,16 @@ impl FileSink {
         &self.file
     }
 
+    /// Whether the file has, or is about to have, exactly the bytes taken so far.
+    pub fn is_flush(&self) -> bool {
+        self.tail.is_none() && self.tail_in_flight.is_none()
+    }
+
+    /// Nothing more can be done with this file: every later operation fails.
+    pub fn give_up(&mut self) {
+        self.broken = true;
+    }
+
     /// Waits until bytes can be taken, and says how many: at least one. Cancel safe.
     pub async fn room(&mut self) -> Result<usize> {
         while self.in_flight.len() >= IN_FLIGHT_MAX || self.tail_in_flight.is_some() {

@@ -1,18 +1,22 @@
 //! The bytes of one upload so far: hashed, summed and put where they may stay.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
+use tokio::task::JoinHandle;
 
 use super::{
     UploadId,
     file::{FileSink, Means},
     sealed::{Proven, Sealed, Staged},
+    session::put_record,
 };
 use crate::{
     Algorithm, Digest,
     digest::{Hasher, SavedState},
     error::{Error, Result},
     format::{BlobRecord, ChunkSums, Health, Placement, UploadRecord, UploadSink},
-    io::StorePath,
+    io::Handle,
     namespace::Namespace,
     store::Store,
 };
@@ -29,6 +33,18 @@ pub(super) struct Intake {
     reserve: u64,
     /// The file has its name in the upload area.
     named: bool,
+    /// Where the next checkpoint of a running upload is due.
+    checkpoint_at: u64,
+    /// A checkpoint that is made durable while more bytes come.
+    checkpoint: Option<JoinHandle<Result<()>>>,
+}
+
+/// Whose bytes these are.
+#[derive(Clone, Copy)]
+pub(super) struct Owner<'a> {
+    pub store: &'a Arc<Store>,
+    pub id: UploadId,
+    pub namespace: &'a Namespace,
 }
 
 enum Sink {
@@ -52,6 +68,8 @@ impl Intake {
             sink: Sink::Memory(Vec::new()),
             reserve: 0,
             named: false,
+            checkpoint_at: 0,
+            checkpoint: None,
         }
     }
 
@@ -70,6 +88,8 @@ impl Intake {
             sink,
             reserve: 0,
             named,
+            checkpoint_at: record.offset + store.options.checkpoint_bytes,
+            checkpoint: None,
         };
         intake.hasher = match hasher {
             Some(hasher) => hasher,
@@ -114,7 +134,8 @@ impl Intake {
 
     /// Takes bytes. Cancel safe: what was taken is hashed, summed and placed, the rest is not.
     /// `taken` is told after each slice.
-    pub async fn append(&mut self, store: &Store, mut bytes: &[u8], mut taken: impl FnMut(u64)) -> Result<()> {
+    pub async fn append(&mut self, owner: Owner<'_>, mut bytes: &[u8], mut taken: impl FnMut(u64)) -> Result<()> {
+        let store = owner.store;
         let max = store.options.blob_bytes_max;
         if self.offset.saturating_add(bytes.len() as u64) > max {
             return Err(Error::TooLarge { what: "content", max });
@@ -132,8 +153,54 @@ impl Intake {
             self.offset += now.len() as u64;
             taken(self.offset);
             bytes = later;
+            if matches!(&self.sink, Sink::File(file) if file.is_flush()) {
+                self.checkpoint_if_due(owner).await?;
+            }
         }
         Ok(())
+    }
+
+    /// Whether a record of this upload is, or may be, in the index.
+    pub fn has_checkpoint(&self) -> bool {
+        self.named || self.checkpoint.is_some()
+    }
+
+    /// Writes a long upload down while it runs, so that a crash does not cost all of it. Only waits
+    /// for writes that are under way; syncing goes on beside the bytes that follow.
+    async fn checkpoint_if_due(&mut self, owner: Owner<'_>) -> Result<()> {
+        let interval = owner.store.options.checkpoint_bytes;
+        let due = self.checkpoint_at.max(interval);
+        if self.offset < due || self.checkpoint.as_ref().is_some_and(|running| !running.is_finished()) {
+            return Ok(());
+        }
+        self.join_checkpoint().await?;
+        let Sink::File(file) = &mut self.sink else { return Ok(()) };
+        file.land_all().await?;
+        let handle = file.handle().clone();
+        let record = self.record(owner.namespace, UploadSink::File);
+        let (store, id, named) = (owner.store.clone(), owner.id, self.named);
+        self.checkpoint = Some(tokio::spawn(async move {
+            make_durable(&store, &handle, id, named).await?;
+            put_record(&store, id, &record).await
+        }));
+        self.checkpoint_at = self.offset + interval;
+        Ok(())
+    }
+
+    /// Waits for a checkpoint that is being made durable. Cancel safe.
+    async fn join_checkpoint(&mut self) -> Result<()> {
+        let Some(running) = &mut self.checkpoint else { return Ok(()) };
+        let done = running.await.unwrap_or_else(|gone| Err(Error::io("a checkpoint", std::io::Error::other(gone))));
+        self.checkpoint = None;
+        // Also after an error: a name that was not made need not be there to be removed.
+        self.named = true;
+        if done.is_err()
+            && let Sink::File(file) = &mut self.sink
+        {
+            // A failed sync is final for a file.
+            file.give_up();
+        }
+        done
     }
 
     async fn room(&mut self, store: &Store, wanted: usize) -> Result<usize> {
@@ -167,33 +234,35 @@ impl Intake {
 
     /// Makes what came so far durable and describes it. The upload can go on afterwards.
     pub async fn checkpoint(&mut self, store: &Store, id: UploadId, namespace: &Namespace) -> Result<UploadRecord> {
+        self.join_checkpoint().await?;
         self.forget_known();
         let sink = match &mut self.sink {
             Sink::Memory(content) => UploadSink::Memory(content.clone()),
             Sink::File(file) => {
                 file.settle().await?;
-                let synced = store.disk.sync(file.handle(), None).await;
-                synced.map_err(|source| Error::io("syncing an upload file", source))?;
-                if !self.named {
-                    name_upload(store, file.handle(), id).await?;
-                    self.named = true;
-                }
+                make_durable(store, file.handle(), id, self.named).await.inspect_err(|_| file.give_up())?;
+                self.named = true;
                 UploadSink::File
             }
             Sink::Known(_) => unreachable!("forgotten above"),
         };
-        Ok(UploadRecord {
+        Ok(self.record(namespace, sink))
+    }
+
+    fn record(&self, namespace: &Namespace, sink: UploadSink) -> UploadRecord {
+        UploadRecord {
             namespace: namespace.clone(),
             algorithm: self.algorithm(),
             offset: self.offset,
             hash_state: self.hasher.save().unwrap_or(SavedState(Vec::new())),
             sums: self.sums.clone(),
             sink,
-        })
+        }
     }
 
     /// The upload is complete: checks the digest.
     pub async fn seal(mut self, store: &Store, id: UploadId, expected: &Digest) -> Result<Sealed> {
+        self.join_checkpoint().await?;
         if let Sink::File(file) = &mut self.sink {
             file.finish().await?;
         }
@@ -203,7 +272,7 @@ impl Intake {
             self.hash_again(expected.algorithm()).await?.finish()
         };
         if found != *expected {
-            self.discard(store, id);
+            self.discard(store, id).await;
             return Err(Error::DigestMismatch { expected: *expected, found });
         }
         let record = |placement, sums: ChunkSums| BlobRecord {
@@ -233,7 +302,9 @@ impl Intake {
     }
 
     /// Gives the bytes up.
-    pub fn discard(&self, store: &Store, id: UploadId) {
+    pub async fn discard(&mut self, store: &Store, id: UploadId) {
+        // Its outcome does not matter any more, but it must not come after the unlinking.
+        drop(self.join_checkpoint().await);
         if self.named {
             drop(store.disk.unlink(&id.path()));
         }
@@ -254,11 +325,16 @@ impl Intake {
     }
 }
 
-/// Gives a suspended upload's file its name in the upload area, durably.
-async fn name_upload(store: &Store, file: &crate::io::Handle, id: UploadId) -> Result<()> {
+/// Syncs an upload's file and gives it its name in the upload area, durably.
+async fn make_durable(store: &Store, file: &Handle, id: UploadId, named: bool) -> Result<()> {
+    let synced = store.disk.sync(file, None).await;
+    synced.map_err(|source| Error::io("syncing an upload file", source))?;
+    if named {
+        return Ok(());
+    }
     let context = "naming an upload file";
     store.disk.link(file, &id.path()).await.map_err(|source| Error::io(context, source))?;
-    let area: StorePath = id.path().parent();
+    let area = id.path().parent();
     let directory = store.disk.open(&area, false).await.map_err(|source| Error::io(context, source))?;
     store.disk.sync(&directory, None).await.map_err(|source| Error::io(context, source))
 }

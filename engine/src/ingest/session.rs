@@ -250,7 +250,7 @@ impl Sessions {
         self.forget(session.id);
         state.ended = true;
         match state.intake.take() {
-            Some(intake) => intake.discard(store, session.id),
+            Some(mut intake) => intake.discard(store, session.id).await,
             None => drop(store.disk.unlink(&session.id.path())),
         }
         add(&store.counters.uploads_discarded, 1);

@@ -6,9 +6,9 @@ use tokio::sync::OwnedMutexGuard;
 
 use super::{
     UploadId,
-    intake::Intake,
+    intake::{Intake, Owner},
     sealed::Sealed,
-    session::{Claim, Sessions, State, put_record},
+    session::{Claim, Sessions, State},
 };
 use crate::{
     Digest, Namespace,
@@ -25,7 +25,6 @@ use crate::{
 pub struct Upload {
     store: Arc<Store>,
     state: OwnedMutexGuard<State>,
-    checkpoint_at: u64,
     // Released after the lock: fields are dropped in order.
     claim: Claim,
 }
@@ -45,9 +44,7 @@ impl Upload {
         if state.intake.is_none() {
             state.intake = Some(restore(store, id).await?);
         }
-        let mut upload = Upload { store: store.clone(), state, checkpoint_at: 0, claim };
-        upload.checkpoint_at = upload.offset() + store.options.checkpoint_bytes;
-        Ok(upload)
+        Ok(Upload { store: store.clone(), state, claim })
     }
 
     pub fn id(&self) -> UploadId {
@@ -85,27 +82,15 @@ impl Upload {
     /// Cancel safe: bytes that were not taken were not counted.
     pub async fn append(&mut self, bytes: &[u8]) -> Result<()> {
         self.state.dirty = true;
-        let offset = &self.claim.session.offset;
+        let session = &self.claim.session;
+        let owner = Owner { store: &self.store, id: session.id, namespace: &session.namespace };
         let intake = self.state.intake.as_mut().expect("present while there is a writer");
         let before = intake.offset();
-        let appended = intake.append(&self.store, bytes, |taken| offset.store(taken, Ordering::Release)).await;
+        let appended = intake.append(owner, bytes, |taken| session.offset.store(taken, Ordering::Release)).await;
         add(&self.store.counters.bytes_received, intake.offset() - before);
-        appended?;
-        if self.offset() >= self.checkpoint_at {
-            self.checkpoint().await?;
-        }
-        Ok(())
-    }
-
-    /// Writes a long upload down while it runs, so that a crash does not cost all of it.
-    async fn checkpoint(&mut self) -> Result<()> {
-        let (id, namespace) = (self.id(), self.claim.session.namespace.clone());
-        let intake = self.state.intake.as_mut().expect("present while there is a writer");
-        let record = intake.checkpoint(&self.store, id, &namespace).await?;
-        put_record(&self.store, id, &record).await?;
-        self.state.stored = true;
-        self.checkpoint_at = record.offset + self.store.options.checkpoint_bytes;
-        Ok(())
+        let has_checkpoint = intake.has_checkpoint();
+        self.state.stored |= has_checkpoint;
+        appended
     }
 
     /// Ends a request that did not complete the upload. Gives the offset the session is at.

@@ -120,6 +120,8 @@ async fn an_announced_digest_that_is_stored_is_hashed_and_not_written() {
     for options in real() {
         let root = tempfile::tempdir().expect("a directory");
         let (first, second) = (namespace("first"), namespace("second"));
+        // Long enough for several checkpoints, which bytes that are only hashed must survive.
+        let options = orlop_engine::Options { checkpoint_bytes: 100_000, ..options };
         let engine = open(root.path(), &options).await;
         let bytes = content(5, 700_000);
         let digest = push(&engine, &first, &bytes).await;
