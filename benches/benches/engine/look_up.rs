@@ -74,7 +74,7 @@ pub fn bench(criterion: &mut Criterion) {
 
 fn fill(index: IndexKind) -> Filled {
     let options = Options { index, ..Options::default() };
-    let store = Store::open(&options).expect("the store opens");
+    let mut store = Store::open(&options).expect("the store opens");
     let engine = store.engine();
     let hot = store.run(async move {
         let mut content = Content::new(DOCUMENT_BYTES);
@@ -94,6 +94,8 @@ fn fill(index: IndexKind) -> Filled {
         hot
     });
     // The index in memory would be empty afterwards.
-    let store = if index == IndexKind::Memory { store } else { store.reopen(&options).expect("the store opens") };
+    if index != IndexKind::Memory {
+        store.reopen(&options).expect("the store opens");
+    }
     Filled { store, hot, absent: Content::new(HOT_BYTES).renew() }
 }

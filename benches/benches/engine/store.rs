@@ -14,9 +14,11 @@ use tokio::runtime::Runtime;
 /// Bytes given to an upload at a time: what a socket of a busy server yields at once.
 const PIECE_BYTES: usize = 256 << 10;
 
-/// An engine with its directory and the kind of runtime that the server has.
+/// An engine with its directory and the kind of runtime that the server has. Closed and removed
+/// when it is dropped.
 pub struct Store {
-    engine: Engine,
+    /// Present, except while it is opened again.
+    engine: Option<Engine>,
     directory: TempDir,
     runtime: Runtime,
 }
@@ -24,25 +26,28 @@ pub struct Store {
 impl Store {
     /// Opens a new store. Errors: those of `Engine::open`, above all that there is no io_uring.
     pub fn open(options: &Options) -> Result<Self> {
-        let directory = directory();
-        let runtime = Runtime::new().expect("a runtime");
-        let engine = runtime.block_on(Engine::open(directory.path(), options.clone()))?;
-        Ok(Store { engine, directory, runtime })
+        let mut store = Store { engine: None, directory: directory(), runtime: Runtime::new().expect("a runtime") };
+        store.reopen(options)?;
+        Ok(store)
     }
 
     /// Closes the store and opens it again: the index is read from its files from now on.
-    pub fn reopen(self, options: &Options) -> Result<Self> {
-        let Store { engine, directory, runtime } = self;
-        let engine = runtime.block_on(async {
-            engine.close().await?;
-            drop(engine);
-            Engine::open(directory.path(), options.clone()).await
-        })?;
-        Ok(Store { engine, directory, runtime })
+    pub fn reopen(&mut self, options: &Options) -> Result<()> {
+        self.close()?;
+        let opening = Engine::open(self.directory.path(), options.clone());
+        self.engine = Some(self.runtime.block_on(opening)?);
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<()> {
+        match self.engine.take() {
+            Some(engine) => self.runtime.block_on(engine.close()),
+            None => Ok(()),
+        }
     }
 
     pub fn engine(&self) -> Engine {
-        self.engine.clone()
+        self.engine.clone().expect("the store is open")
     }
 
     pub fn path(&self) -> &Path {
@@ -69,14 +74,13 @@ impl Store {
             start.elapsed()
         })
     }
+}
 
-    /// Closes the store, ends the runtime and removes the directory.
-    pub fn close(self) {
-        let Store { engine, directory, runtime } = self;
-        runtime.block_on(engine.close()).expect("the store closes");
-        drop(engine);
-        drop(runtime);
-        directory.close().expect("the directory can be removed");
+impl Drop for Store {
+    fn drop(&mut self) {
+        if let Err(error) = self.close() {
+            println!("{} was not closed: {error}", self.path().display());
+        }
     }
 }
 
