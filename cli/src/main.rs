@@ -14,6 +14,7 @@ mod check;
 mod config;
 mod exit;
 mod hint;
+mod huge_pages;
 mod log;
 mod open_files;
 mod serve;

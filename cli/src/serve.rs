@@ -20,7 +20,7 @@ use crate::{
     args,
     config::{self, Address, Config},
     exit::{Exit, Failure},
-    hint, log, open_files,
+    hint, huge_pages, log, open_files,
     signals::Signals,
 };
 
@@ -34,6 +34,7 @@ pub async fn run(arguments: &args::Serve) -> Result<(), Failure> {
     // An error says that a provider is installed already, which is all that is wanted.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     open_files::raise_limit();
+    huge_pages::disable();
     // Before the store is opened, so that a signal while it recovers is not lost.
     let signals =
         Signals::listen().map_err(|error| Failure::new(Exit::Failed, format!("cannot receive signals: {error}")))?;

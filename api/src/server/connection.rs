@@ -8,7 +8,7 @@ use std::{
     future::{Future, poll_fn},
     io,
     net::SocketAddr,
-    pin::{Pin, pin},
+    pin::Pin,
     sync::Arc,
 };
 
@@ -105,7 +105,8 @@ impl<H: Handler> Connection<H> {
                 () = drained(draining) => return EndCause::Closed,
             };
             return match detected {
-                Ok(Ok(Some((protocol, stream)))) => self.speak(protocol, stream, draining).await,
+                // On the heap, like the connection below: a task has the size of its largest step.
+                Ok(Ok(Some((protocol, stream)))) => Box::pin(self.speak(protocol, stream, draining)).await,
                 Ok(Ok(None)) => EndCause::Closed,
                 Ok(Err(_)) => EndCause::Io,
                 Err(_) => EndCause::HeaderTimeout,
@@ -129,7 +130,7 @@ impl<H: Handler> Connection<H> {
             Some(b"h2") => Protocol::Http2,
             _ => Protocol::Http1,
         };
-        self.speak(protocol, stream, draining).await
+        Box::pin(self.speak(protocol, stream, draining)).await
     }
 
     async fn speak<S>(self, protocol: Protocol, stream: S, draining: &mut watch::Receiver<bool>) -> EndCause
@@ -153,14 +154,14 @@ impl<H: Handler> Connection<H> {
         match protocol {
             Protocol::Http1 => {
                 let connection = http1_builder(limits).serve_connection(stream, service);
-                supervise(pin!(connection), &activity, limits, draining).await
+                supervise(Box::pin(connection).as_mut(), &activity, limits, draining).await
             }
             Protocol::Http2 => {
                 activity.multiplexed();
                 let tasks = StreamTasks::default();
                 let executor = tasks.executor(milliseconds(limits.stall_timeout_ms));
                 let connection = http2_builder(limits, executor).serve_connection(stream, service);
-                supervise(pin!(connection), &activity, limits, draining).await
+                supervise(Box::pin(connection).as_mut(), &activity, limits, draining).await
             }
         }
     }

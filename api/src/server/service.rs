@@ -9,7 +9,7 @@ use std::{
     convert::Infallible,
     future::{Future, poll_fn},
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::Poll,
 };
@@ -45,16 +45,18 @@ pub(super) struct Service<H> {
     pub(super) deliveries: Option<Arc<Deliveries>>,
 }
 
+/// The answer to one request under way. On the heap, because hyper keeps room for it in every
+/// connection: inline, an idle connection would cost as much memory as a busy one.
+type Answering<H> =
+    Pin<Box<dyn Future<Output = Result<Response<ResponseBody<<H as Handler>::Body>>, Infallible>> + Send>>;
+
 impl<H: Handler> Service<H> {
     /// Answers one request. The observation begins before the future runs, so that a request whose
     /// connection ends first is counted as well.
-    pub(super) fn call(
-        self: Arc<Self>,
-        request: Request<Incoming>,
-    ) -> impl Future<Output = Result<Response<ResponseBody<H::Body>>, Infallible>> + Send {
+    pub(super) fn call(self: Arc<Self>, request: Request<Incoming>) -> Answering<H> {
         let observation =
             Observation::begin(self.metrics.clone(), self.activity.clone(), request.method(), self.peer.address);
-        async move { Ok(self.answer(request, observation).await) }
+        Box::pin(async move { Ok(self.answer(request, observation).await) })
     }
 
     async fn answer(

@@ -160,7 +160,7 @@ impl Client {
         self.connect().await
     }
 
-    async fn connect(&self) -> Result<Link, Problem> {
+    async fn connect(&mut self) -> Result<Link, Problem> {
         let Target { host, port, .. } = &*self.target;
         let refused = |error: &dyn fmt::Display| Problem(format!("cannot connect to {host} port {port}: {error}"));
         let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(|error| refused(&error))?;
@@ -176,20 +176,15 @@ impl Client {
     }
 
     async fn read(
-        &self,
+        &mut self,
         link: &mut Link,
         response: Response<Incoming>,
         keep: bool,
         first_byte: Duration,
     ) -> Result<Reply, Problem> {
         let (head, mut body) = response.into_parts();
-        let mut reply = Reply {
-            status: head.status.as_u16(),
-            headers: head.headers,
-            body_bytes: 0,
-            kept: Vec::new(),
-            first_byte,
-        };
+        let mut reply =
+            Reply { status: head.status.as_u16(), headers: head.headers, body_bytes: 0, kept: Vec::new(), first_byte };
         while let Some(frame) = drive(&mut link.driver, body.frame()).await {
             let frame = frame.map_err(|error| broken("the answer broke off", &error))?;
             let Ok(data) = frame.into_data() else { continue };

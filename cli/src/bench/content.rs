@@ -118,9 +118,7 @@ impl Reader {
         }
         let frame = match &self.source {
             Source::Held(document) => document.clone(),
-            Source::Sparse { .. } if self.bytes_done > 0 => {
-                Bytes::from_static(&ZEROS[..frame_length(self.bytes_left)])
-            }
+            Source::Sparse { .. } if self.bytes_done > 0 => Bytes::from_static(&ZEROS[..frame_length(self.bytes_left)]),
             Source::Sparse { .. } => self.generate(self.bytes_left.min(SPARSE_RANDOM_BYTES), buffer),
             Source::Random { .. } => self.generate(self.bytes_left, buffer),
         };

@@ -11,7 +11,10 @@ use std::{
     thread,
 };
 
-use crate::exit::{Exit, Failure};
+use crate::{
+    exit::{Exit, Failure},
+    open_files,
+};
 
 mod client;
 mod content;
@@ -63,6 +66,7 @@ pub async fn run(flags: &Flags) -> Result<ExitCode, Failure> {
     if chosen.is_empty() {
         return Err(refused("no workload has a name that --test-regex matches; --list-tests lists them".to_owned()));
     }
+    open_files::raise_limit();
     let bench = Bench::new(flags).map_err(refused)?;
     bench.probe().await.map_err(|problem| Failure::new(Exit::Findings, problem))?;
 
@@ -179,8 +183,7 @@ impl<'a> Bench<'a> {
         let number = WORKLOADS.iter().position(|known| known.name == workload.name).unwrap_or_default();
         let seed = derive(self.shared.seed, number as u64);
         let pushers = (0..plan.workers).filter(|&index| workload.job.is_pusher(index)).count();
-        let shared =
-            Arc::new(Shared { seed, hot: OnceLock::new(), pushers_left: AtomicU64::new(pushers as u64) });
+        let shared = Arc::new(Shared { seed, hot: OnceLock::new(), pushers_left: AtomicU64::new(pushers as u64) });
         let worker = |index| {
             Ok(Worker {
                 session: self.session(&self.target)?,
@@ -224,7 +227,8 @@ fn outcome(workload: &Workload, plan: &Plan, phases: &Phases) -> Outcome {
 }
 
 fn write(report: &Report, flags: &Flags) -> Result<(), Failure> {
-    let failed = |error: &dyn std::fmt::Display| Failure::new(Exit::Failed, format!("cannot write the result: {error}"));
+    let failed =
+        |error: &dyn std::fmt::Display| Failure::new(Exit::Failed, format!("cannot write the result: {error}"));
     match flags.output_format {
         Format::Json => println!("{}", serde_json::to_string_pretty(report).map_err(|error| failed(&error))?),
         Format::Text | Format::CiCd => {

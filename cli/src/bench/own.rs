@@ -29,7 +29,10 @@ const LOADED_BLOB_BYTES: u64 = MIB;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Job {
     /// A unique blob.
-    PushBlob { bytes: u64, how: Transfer },
+    PushBlob {
+        bytes: u64,
+        how: Transfer,
+    },
     /// A unique image of three layers, by tag.
     PushImage,
     /// One image into ever new repositories, mounted from where it is.
@@ -39,7 +42,9 @@ pub enum Job {
     /// A build's image: one of five layers is new; what the registry has is not sent.
     PushNewLayer,
     /// One blob, over and over, by all workers.
-    PullBlob { bytes: u64 },
+    PullBlob {
+        bytes: u64,
+    },
     GetManifest,
     HeadBlob,
     /// One blob, over and over, while every second worker pushes unique ones.

@@ -21,7 +21,7 @@ use super::{
     gauge::Gauge,
     tally::Tally,
     worker::Worker,
-    workload::{Job, Step, Workload},
+    workload::{Job, RateBasis, Step, Workload},
 };
 
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
@@ -133,7 +133,7 @@ async fn work(phase: Phase, job: Job, mut worker: Worker, stopped: oneshot::Rece
     let done = async {
         match phase {
             Phase::SetUp => {
-                if let Err(problem) = job.set_up(&mut worker).await {
+                if let Err(problem) = set_up(job, &mut worker).await {
                     worker.session.tally.fail(&problem);
                 }
             }
@@ -156,6 +156,15 @@ async fn work(phase: Phase, job: Job, mut worker: Worker, stopped: oneshot::Rece
         worker.shared.pushers_left.fetch_sub(1, Ordering::Release);
     }
     worker
+}
+
+async fn set_up(job: Job, worker: &mut Worker) -> Result<(), Problem> {
+    job.set_up(worker).await?;
+    match job.basis() {
+        RateBasis::Whole => Ok(()),
+        // Every worker is connected before the clock starts, also those that had nothing to push.
+        RateBasis::Measured => worker.session.probe().await,
+    }
 }
 
 async fn measure(job: Job, worker: &mut Worker, deadline: Option<Instant>) {

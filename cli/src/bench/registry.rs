@@ -85,13 +85,8 @@ impl Session {
     pub async fn put_manifest(&mut self, repo: &str, tag: &str, image: &Image) -> Result<(), Problem> {
         let path = self.path(&format!("{repo}/manifests/{tag}"));
         let body = Upload::sized(&image.manifest, &self.frames);
-        let call = Call {
-            method: Method::PUT,
-            path: &path,
-            content_type: Some(MANIFEST_MEDIA_TYPE),
-            accept: None,
-            body,
-        };
+        let call =
+            Call { method: Method::PUT, path: &path, content_type: Some(MANIFEST_MEDIA_TYPE), accept: None, body };
         self.send("PUT manifest", call, &[201], false).await.map(drop)
     }
 
@@ -165,13 +160,8 @@ impl Session {
             let patched = self.send("PATCH blob", call, &[202], false).await?;
             path = with_digest(&location(&patched)?, &content.digest);
         }
-        let call = Call {
-            method: Method::PUT,
-            path: &path,
-            content_type: Some(BLOB_MEDIA_TYPE),
-            accept: None,
-            body: closing,
-        };
+        let call =
+            Call { method: Method::PUT, path: &path, content_type: Some(BLOB_MEDIA_TYPE), accept: None, body: closing };
         self.send("PUT blob", call, &[201], false).await.map(drop)
     }
 
@@ -183,8 +173,7 @@ impl Session {
 
     async fn send(&mut self, what: &str, call: Call<'_>, expected: &[u16], keep: bool) -> Result<Reply, Problem> {
         let body_bytes = call.body.bytes_left();
-        let reply =
-            self.client.exchange(call, keep).await.map_err(|problem| Problem(format!("{what}: {problem}")))?;
+        let reply = self.client.exchange(call, keep).await.map_err(|problem| Problem(format!("{what}: {problem}")))?;
         self.tally.response(&reply);
         if !expected.contains(&reply.status) {
             return Err(unexpected(what, &reply, expected));

@@ -261,7 +261,9 @@ mod tests {
         assert_eq!((measured.requests_per_second, measured.megabytes_per_second), (10.0, 2.0));
         assert!(!measured.has_failed());
         let text = measured.text();
-        for part in ["Test name: a", "Requests per second: 10.00 (measured alone)", "p99.9 2.00 ms", "2xx: 60", "ttfb: "] {
+        for part in
+            ["Test name: a", "Requests per second: 10.00 (measured alone)", "p99.9 2.00 ms", "2xx: 60", "ttfb: "]
+        {
             assert!(text.contains(part), "{part:?} is not in {text}");
         }
     }

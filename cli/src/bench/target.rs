@@ -21,7 +21,8 @@ impl FromStr for Target {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let refused = |why: &str| format!("{text:?} is no registry URL: {why}; expected http://HOST:PORT or https://HOST");
+        let refused =
+            |why: &str| format!("{text:?} is no registry URL: {why}; expected http://HOST:PORT or https://HOST");
         let whole = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
         let uri: Uri = whole.parse().map_err(|error| refused(&format!("{error}")))?;
         let https = match uri.scheme_str() {
@@ -40,9 +41,13 @@ impl FromStr for Target {
         if host.is_empty() {
             return Err(refused("there is no host"));
         }
-        let port = match authority.port() {
-            Some(port) => port.as_str().parse().map_err(|_| refused("the port is no number up to 65535"))?,
-            None => if https { 443 } else { 80 },
+        let port = match authority.port_u16() {
+            Some(port) => port,
+            None if authority.as_str() != authority.host() => {
+                return Err(refused("the port is no number up to 65535"));
+            }
+            None if https => 443,
+            None => 80,
         };
         let prefix = uri.path().trim_end_matches('/').trim_end_matches("/v2").to_owned();
         let authority = HeaderValue::from_str(authority.as_str()).map_err(|_| refused("the host is not ASCII"))?;
@@ -123,7 +128,8 @@ mod tests {
             ("ftp://host", "scheme"),
             ("http://", "is no registry URL"),
             ("http://user:pass@host", "--auth-creds"),
-            ("http://host:99999", "is no registry URL"),
+            ("http://host:99999", "the port"),
+            ("http://host:", "the port"),
             ("http://host/?a=b", "query"),
         ] {
             let error = text.parse::<Target>().expect_err(text);

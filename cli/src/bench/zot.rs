@@ -122,11 +122,8 @@ async fn push_upstream(worker: &mut Worker, bytes: u64) -> Result<(), Problem> {
         return Err(Problem("there is no upstream registry".to_owned()));
     };
     upstream.push_image(&repo, "tag0", image, Transfer::Monolith).await?;
-    let pushed = || Pushed {
-        repo: repo.clone(),
-        manifests: vec![image.manifest.digest],
-        blobs: image.blobs().collect(),
-    };
+    let pushed =
+        || Pushed { repo: repo.clone(), manifests: vec![image.manifest.digest], blobs: image.blobs().collect() };
     worker.pushed_upstream.push(pushed());
     worker.pushed.push(pushed());
     worker.pull_repos[0] = repo;
