@@ -70,6 +70,7 @@ pub struct Batch {
     pub(crate) steps: Vec<Step>,
 }
 
+#[expect(clippy::large_enum_variant, reason = "a batch has a handful of steps, and most are content")]
 pub(crate) enum Step {
     Content { sealed: Sealed, label: Vec<u8>, edges: Vec<Edge> },
     Mount { digest: Digest, from: Vec<Namespace> },
