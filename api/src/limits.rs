@@ -180,9 +180,9 @@ limits! {
     header_bytes_max = 64 * KIB, 8 * KIB => MIB, Bytes,
         "Bytes of an HTTP/1 request head. 431 beyond it.",
         "Tokens of identity providers with many groups reach 16 KiB.";
-    http1_buffer_bytes_max = MIB, 64 * KIB => 16 * MIB, Bytes,
+    http1_buffer_bytes_max = 256 * KIB, 64 * KIB => 16 * MIB, Bytes,
         "Read and write buffer of an HTTP/1 connection.",
-        "Large bodies move in fewer system calls; it grows to this size only under load.";
+        "Large bodies move in fewer system calls; it grows to this size only under load. More is no faster, and 256 uploads would hold it 256 times.";
 
     // HTTP/2.
     http2_streams_max = 128, 1 => 10_000, Count,

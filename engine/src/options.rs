@@ -31,7 +31,8 @@ pub struct Options {
     /// Memory for the index's block cache in bytes. Default 64 MiB.
     pub cache_bytes: usize,
     /// Memory for bytes on their way to the disk, over all uploads. Uploads wait for each other
-    /// when it is used up. Default 512 MiB: 256 uploads at full speed.
+    /// when it is used up. Default 256 MiB: 128 uploads with all their buffers on the way to the
+    /// disk, far more than any disk can keep up with.
     pub upload_memory_bytes_max: usize,
     /// An upload whose client went quiet for this long is written down, so that it survives a
     /// restart, and leaves memory. Default 1 s.
@@ -57,7 +58,7 @@ impl Default for Options {
             inline_bytes_max: 64 << 10,
             blob_bytes_max: 64 << 30,
             cache_bytes: 64 << 20,
-            upload_memory_bytes_max: 512 << 20,
+            upload_memory_bytes_max: 256 << 20,
             upload_settle: Duration::from_secs(1),
             upload_idle_max: Duration::from_secs(24 * 3600),
             checkpoint_bytes: 64 << 20,

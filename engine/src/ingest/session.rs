@@ -227,21 +227,21 @@ impl Sessions {
             known.values().filter(|session| session.quiet_for(now) >= settle).cloned().collect()
         };
         for session in quiet {
-            // Sessions in use are left alone; whoever uses them touches them.
-            let Ok(claim) = Claim::new(session.clone(), store) else { continue };
-            let mut state = session.state.lock().await;
+            // Sessions in use are left alone. A writer that comes now waits for the lock: to it,
+            // being put away is not another writer.
+            let Ok(mut state) = session.state.clone().try_lock_owned() else { continue };
             let outcome = if session.quiet_for(now) >= store.options.upload_idle_max {
                 self.discard(store, &session, &mut state).await
             } else {
                 write_down(store, &session, &mut state).await
             };
             if let Err(error) = outcome {
-                tracing::warn!(upload = %session.id, %error, "an idle upload could not be put away");
+                // Its bytes may be incomplete on the disk: the client has to begin again.
+                tracing::warn!(upload = %session.id, %error, "an idle upload could not be put away and is discarded");
+                if let Err(error) = self.discard(store, &session, &mut state).await {
+                    tracing::debug!(upload = %session.id, %error, "its record stays until the store is opened again");
+                }
             }
-            let touched = session.touched_ms.load(Ordering::Relaxed);
-            drop(claim);
-            // Being put away is not being used.
-            session.touched_ms.store(touched, Ordering::Relaxed);
         }
     }
 

@@ -88,6 +88,31 @@ async fn a_quiet_upload_leaves_memory_and_comes_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_writer_that_comes_while_its_upload_is_put_away_is_not_turned_away() {
+    for options in real() {
+        let root = tempfile::tempdir().expect("a directory");
+        let ns = namespace("app");
+        let options = orlop_engine::Options { upload_settle: Duration::from_millis(1), ..options };
+        let engine = open(root.path(), &options).await;
+        let bytes = content(6, 400_000);
+        let id = engine.begin(&ns, Algorithm::Sha256).await.expect("begun");
+        for (round, piece) in bytes.chunks(4_000).enumerate() {
+            let mut upload = engine.resume(&ns, id).await.expect("there is no other writer");
+            assert_eq!(upload.offset(), round as u64 * 4_000);
+            upload.append(piece).await.expect("appended");
+            upload.suspend();
+            // Not to wait for something, but to meet the tending at every moment of its work.
+            tokio::time::sleep(Duration::from_micros(round as u64 * 150)).await;
+        }
+        assert!(engine.statistics().uploads_checkpointed > 3, "the upload was put away in between");
+        let upload = engine.resume(&ns, id).await.expect("resumed");
+        let sealed = upload.seal(&sha256(&bytes)).await.expect("sealed");
+        let _ = engine.commit(Batch::new(ns.clone()).blob(sealed)).await.expect("committed");
+        close_and_check(engine, root.path()).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_writer_dropped_in_the_middle_leaves_an_exact_prefix() {
     for options in real() {
         let root = tempfile::tempdir().expect("a directory");
