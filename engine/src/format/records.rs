@@ -176,3 +176,100 @@ impl UploadRecord {
         Ok(UploadRecord { namespace, algorithm, offset, hash_state, sums, sink })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{EdgeKind, UploadId, digest::Hasher, format::keys};
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    fn digest() -> Digest {
+        Digest::from_bytes(Algorithm::Sha256, &[0xab; 32]).expect("32 bytes")
+    }
+
+    fn sums(content: &[u8]) -> ChunkSums {
+        let mut sums = ChunkSums::default();
+        sums.update(content);
+        sums
+    }
+
+    /// The bytes of format 1. A change here is a new format: stores in the field have these.
+    #[test]
+    fn the_format_is_what_it_was() {
+        let blob = BlobRecord {
+            health: Health::Sound,
+            placement: Placement::File,
+            size: 65_537,
+            sums: sums(&[0; 65_537]).finish(),
+        };
+        assert_eq!(hex(&blob.encode()), "01010201000100000000001002000000eb8e97d78def02d2");
+        let member = MemberRecord { since_unix_ms: 1, label: b"type".to_vec() };
+        assert_eq!(hex(&member.encode()), "01010000000000000074797065");
+        let name = NameRecord { bound_unix_ms: 2, digest: digest() };
+        assert_eq!(hex(&name.encode()), format!("01020000000000000001{}", "ab".repeat(32)));
+        let upload = UploadRecord {
+            namespace: Namespace::new("a").expect("valid"),
+            algorithm: Algorithm::Blake3,
+            offset: 3,
+            hash_state: SavedState(vec![7]),
+            sums: sums(b"abc"),
+            sink: UploadSink::Memory(b"abc".to_vec()),
+        };
+        let expected = "01030300000000000000010000000701000000611000000000c241243503000000000000000161626";
+        assert_eq!(hex(&upload.encode()), format!("{expected}3"));
+    }
+
+    #[test]
+    fn keys_are_what_they_were_and_come_apart_again() {
+        let ns = Namespace::new("a/b").expect("valid");
+        let (ab, named) = ("ab".repeat(32), "612f6200");
+        assert_eq!(hex(&keys::member(&ns, &digest())), format!("{named}01{ab}"));
+        assert_eq!(hex(&keys::holder(&digest(), &ns)), format!("01{ab}612f62"));
+        assert_eq!(hex(&keys::name(&ns, "v1")), format!("{named}7631"));
+        assert_eq!(hex(&keys::binding(&ns, &digest(), "v1")), format!("{named}01{ab}7631"));
+        let edge = keys::edge(&ns, &digest(), EdgeKind::Refers, &digest());
+        assert_eq!(hex(&edge), format!("{named}01{ab}0201{ab}"));
+        assert_eq!(hex(&keys::unheld(&digest())), format!("0001{ab}"));
+        assert_eq!(hex(keys::EPOCH), hex(b"epoch"));
+
+        assert_eq!(keys::split_member(&keys::member(&ns, &digest())), Some((ns.clone(), digest())));
+        assert_eq!(keys::split_holder(&keys::holder(&digest(), &ns)), Some((digest(), ns.clone())));
+        assert_eq!(keys::split_binding(&keys::binding(&ns, &digest(), "v1")), Some((ns.clone(), digest(), "v1")));
+        assert_eq!(keys::split_edge(&edge), Some((ns, digest(), EdgeKind::Refers, digest())));
+        let id: UploadId = "000102030405060708090a0b0c0d0e0f".parse().expect("an id");
+        assert_eq!(hex(&id.to_key()), "000102030405060708090a0b0c0d0e0f");
+    }
+
+    #[test]
+    fn records_come_back_and_every_cut_or_longer_one_is_refused() {
+        let state = Hasher::new(Algorithm::Sha256).save().expect("storable");
+        let blob =
+            BlobRecord { health: Health::Damaged, placement: Placement::Inline, size: 9, sums: sums(&[1; 9]).finish() };
+        let name = NameRecord { bound_unix_ms: 5, digest: digest() };
+        let upload = UploadRecord {
+            namespace: Namespace::new("x").expect("valid"),
+            algorithm: Algorithm::Sha256,
+            offset: 70_000,
+            hash_state: state,
+            sums: sums(&[3; 70_000]),
+            sink: UploadSink::File,
+        };
+        assert_eq!(BlobRecord::decode(&blob.encode()), Ok(blob.clone()));
+        assert_eq!(NameRecord::decode(&name.encode()), Ok(name.clone()));
+        let back = UploadRecord::decode(&upload.encode()).expect("own bytes");
+        assert_eq!((back.offset, back.sink, back.hash_state), (70_000, UploadSink::File, upload.hash_state.clone()));
+        for (record, accepts) in [
+            (blob.encode(), (|bytes| BlobRecord::decode(bytes).is_ok()) as fn(&[u8]) -> bool),
+            (name.encode(), |bytes| NameRecord::decode(bytes).is_ok()),
+            (upload.encode(), |bytes| UploadRecord::decode(bytes).is_ok()),
+        ] {
+            for cut in 0..record.len() {
+                assert!(!accepts(&record[..cut]), "cut at {cut}");
+            }
+            assert!(!accepts(&[record.as_slice(), &[0]].concat()), "a byte too many");
+        }
+    }
+}
