@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use rustix::fs::{FlockOperation, flock};
-use tokio::task::JoinHandle;
+use tokio::{sync::OwnedMutexGuard, task::JoinHandle};
 
 use crate::{
     Algorithm, Digest, Namespace,
@@ -189,37 +189,9 @@ impl Engine {
     /// Errors: those of the batch's steps; `NoSpace`; `Stopped`.
     pub async fn commit(&self, batch: Batch) -> Result<Receipt> {
         let store = self.store();
-        let Batch { namespace, steps } = batch;
-        let mut slots: Vec<usize> = steps
-            .iter()
-            .filter_map(|step| match step {
-                Step::Content { sealed, .. } if sealed.staged.is_some() => Some(Store::placing_slot(sealed.digest())),
-                _ => None,
-            })
-            .collect();
-        // In order and without repetition, so that two batches never wait for each other.
-        slots.sort_unstable();
-        slots.dedup();
-        let mut locks = Vec::with_capacity(slots.len());
-        for slot in slots {
-            locks.push(store.lock_placing(slot).await);
-        }
-        let mut prepared = Vec::with_capacity(steps.len());
-        let mut staged = Vec::new();
-        for step in steps {
-            prepared.push(match step {
-                Step::Content { sealed, label, edges } => {
-                    place(store, &sealed).await?;
-                    staged.extend(sealed.staged);
-                    Prepared::Content { proven: sealed.proven, label, edges }
-                }
-                Step::Mount { digest, from } => Prepared::Mount { digest, from },
-                Step::Require { digest, size, labelled } => Prepared::Require { digest, size, labelled },
-                Step::Bind { name, digest } => Prepared::Bind { name, digest },
-                Step::Unbind { name } => Prepared::Unbind { name },
-                Step::Remove { digest, policy } => Prepared::Remove { digest, policy },
-            });
-        }
+        let Batch { namespace, mut steps } = batch;
+        let (staged, locks) = place_all(store, &mut steps).await?;
+        let prepared = steps.into_iter().map(prepare).collect();
         let uploads: Vec<UploadId> = staged.iter().filter_map(|staged: &Staged| staged.written_down).collect();
         let now = store.options.environment.unix_ms();
         let decide = move |transaction: &mut Transaction<'_>| apply(transaction, &namespace, prepared, now);
@@ -332,25 +304,67 @@ impl Drop for Inner {
     }
 }
 
-/// Brings sealed content to its final place, unless sound content is there already. The caller
-/// holds the digest's placing lock until the commit.
-async fn place(store: &Store, sealed: &Sealed) -> Result<()> {
-    let Some(staged) = &sealed.staged else {
-        if sealed.proven.record.is_none() {
-            add(&store.counters.blobs_deduplicated, 1);
+/// Brings what is sealed to its final place, unless the same content is stored already. Gives the
+/// staged files, to be kept until the commit, and the locks of the digests that were placed: who
+/// pushes the same content meanwhile waits for the commit and finds it stored.
+async fn place_all(store: &Store, steps: &mut [Step]) -> Result<(Vec<Staged>, Vec<OwnedMutexGuard<()>>)> {
+    let mut staged = Vec::new();
+    let mut unplaced = Vec::new();
+    for step in steps {
+        let Step::Content { sealed, .. } = step else { continue };
+        match sealed.staged.take() {
+            Some(file) if store.is_stored(sealed.digest()).await? => {
+                // Pushed again, the usual case. It needs no lock: the commit checks once more.
+                known(store, sealed);
+                staged.push(file);
+            }
+            Some(file) => unplaced.push((Store::placing_slot(sealed.digest()), sealed, file)),
+            None if sealed.proven.record.is_none() => add(&store.counters.blobs_deduplicated, 1),
+            None => {}
         }
-        return Ok(());
-    };
-    if store.is_stored(sealed.digest()).await? {
-        add(&store.counters.blobs_deduplicated, 1);
-        return Ok(());
     }
+    // In order, so that two batches never wait for each other.
+    unplaced.sort_by_key(|(slot, ..)| *slot);
+    let mut locks: Vec<(usize, OwnedMutexGuard<()>)> = Vec::new();
+    for (slot, sealed, file) in unplaced {
+        let is_held = locks.last().is_some_and(|(held, _)| *held == slot);
+        let lock = if is_held { None } else { Some((slot, store.lock_placing(slot).await)) };
+        if store.is_stored(sealed.digest()).await? {
+            known(store, sealed);
+        } else {
+            place(store, sealed, &file).await?;
+            locks.extend(lock);
+        }
+        staged.push(file);
+    }
+    Ok((staged, locks.into_iter().map(|(_, lock)| lock).collect()))
+}
+
+/// The content is stored: what was proven is only that the client has it too.
+fn known(store: &Store, sealed: &mut Sealed) {
+    sealed.proven.record = None;
+    add(&store.counters.blobs_deduplicated, 1);
+}
+
+async fn place(store: &Store, sealed: &Sealed, staged: &Staged) -> Result<()> {
     let placed = store.tier.place(&staged.file, sealed.size, sealed.digest()).await;
     placed.map_err(|source| Error::io("placing a blob", source))?;
     // What is cached is the damaged file that was just replaced, if anything.
     store.open_cache.drop_entry(sealed.digest());
     add(&store.counters.blobs_stored, 1);
     Ok(())
+}
+
+/// A step as the commit thread needs it.
+fn prepare(step: Step) -> Prepared {
+    match step {
+        Step::Content { sealed, label, edges } => Prepared::Content { proven: sealed.proven, label, edges },
+        Step::Mount { digest, from } => Prepared::Mount { digest, from },
+        Step::Require { digest, size, labelled } => Prepared::Require { digest, size, labelled },
+        Step::Bind { name, digest } => Prepared::Bind { name, digest },
+        Step::Unbind { name } => Prepared::Unbind { name },
+        Step::Remove { digest, policy } => Prepared::Remove { digest, policy },
+    }
 }
 
 /// Makes the root, takes its lock, and writes or checks its format line.

@@ -68,6 +68,9 @@ async fn monolithic(scope: &Scope<'_>, digest: Digest, headers: &HeaderMap, body
 /// `PATCH <location>`: a chunk with its place, or a stream that continues where the session is.
 pub async fn append(scope: &Scope<'_>, id: &str, headers: &HeaderMap, body: &mut impl Incoming) -> Outcome {
     let mut session = Session::take(scope, id).await?;
+    // More may follow, but mostly a blob is one PATCH: its space is reserved in one piece.
+    let total = incoming::content_length(headers).and_then(|length| session.upload.offset().checked_add(length));
+    session.upload.announce(total, None).await.map_err(Failure::blob)?;
     let received = session.receive(headers, body).await;
     // The session is put down first in every case: the answer below reports what is safe.
     let offset = session.upload.suspend();
