@@ -13,7 +13,7 @@ use tokio::{sync::OwnedMutexGuard, task::JoinHandle};
 
 use crate::{
     Algorithm, Digest, Namespace,
-    commit::{Batch, Prepared, Receipt, Step, Transaction, apply, decoded},
+    commit::{Batch, Receipt, Step, Transaction, apply, decoded},
     error::{Error, Result, What},
     format::{BlobRecord, ChunkSums, FORMAT_LINE, Health, NameRecord, Placement, VERSION, keys},
     index::{Changes, Condition, Durability, Index, MemoryIndex, Outcome, Table},
@@ -191,10 +191,9 @@ impl Engine {
         let store = self.store();
         let Batch { namespace, mut steps } = batch;
         let (staged, locks) = place_all(store, &mut steps).await?;
-        let prepared = steps.into_iter().map(prepare).collect();
         let uploads: Vec<UploadId> = staged.iter().filter_map(|staged: &Staged| staged.written_down).collect();
         let now = store.options.environment.unix_ms();
-        let decide = move |transaction: &mut Transaction<'_>| apply(transaction, &namespace, prepared, now);
+        let decide = move |transaction: &mut Transaction<'_>| apply(transaction, &namespace, steps, now);
         let committed = store.committer.run(Durability::Synced, decide).await;
         drop(staged);
         drop(locks);
@@ -353,18 +352,6 @@ async fn place(store: &Store, sealed: &Sealed, staged: &Staged) -> Result<()> {
     store.open_cache.drop_entry(sealed.digest());
     add(&store.counters.blobs_stored, 1);
     Ok(())
-}
-
-/// A step as the commit thread needs it.
-fn prepare(step: Step) -> Prepared {
-    match step {
-        Step::Content { sealed, label, edges } => Prepared::Content { proven: sealed.proven, label, edges },
-        Step::Mount { digest, from } => Prepared::Mount { digest, from },
-        Step::Require { digest, size, labelled } => Prepared::Require { digest, size, labelled },
-        Step::Bind { name, digest } => Prepared::Bind { name, digest },
-        Step::Unbind { name } => Prepared::Unbind { name },
-        Step::Remove { digest, policy } => Prepared::Remove { digest, policy },
-    }
 }
 
 /// Makes the root, takes its lock, and writes or checks its format line.

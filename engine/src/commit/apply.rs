@@ -4,7 +4,7 @@
 //! ever made on a stale view.
 
 use super::{
-    batch::{Edge, EdgeKind, Removal},
+    batch::{Edge, EdgeKind, Removal, Step},
     transaction::{Transaction, decoded},
 };
 use crate::{
@@ -16,33 +16,23 @@ use crate::{
     namespace::{NAME_BYTES_MAX, is_name},
 };
 
-/// A step without the handles of sealed content: those stay with the caller until the change is
-/// durable.
-pub(crate) enum Prepared {
-    Content { proven: Proven, label: Vec<u8>, edges: Vec<Edge> },
-    Mount { digest: Digest, from: Vec<Namespace> },
-    Require { digest: Digest, size: Option<u64>, labelled: bool },
-    Bind { name: String, digest: Digest },
-    Unbind { name: String },
-    Remove { digest: Digest, policy: Removal },
-}
-
-/// Applies the steps of one batch.
+/// Applies the steps of one batch. Sealed content was placed before: its files stay with the caller
+/// until the change is durable.
 pub(crate) fn apply(
     transaction: &mut Transaction<'_>,
     namespace: &Namespace,
-    steps: Vec<Prepared>,
+    steps: Vec<Step>,
     now_unix_ms: u64,
 ) -> Result<()> {
     let mut change = Change { transaction, namespace, now_unix_ms };
     for step in steps {
         match step {
-            Prepared::Content { proven, label, edges } => change.content(&proven, label, &edges)?,
-            Prepared::Mount { digest, from } => change.mount(&digest, &from)?,
-            Prepared::Require { digest, size, labelled } => change.require(&digest, size, labelled)?,
-            Prepared::Bind { name, digest } => change.bind(&name, &digest)?,
-            Prepared::Unbind { name } => change.unbind(&name)?,
-            Prepared::Remove { digest, policy } => change.remove(&digest, policy)?,
+            Step::Content { sealed, label, edges } => change.content(&sealed.proven, label, &edges)?,
+            Step::Mount { digest, from } => change.mount(&digest, &from)?,
+            Step::Require { digest, size, labelled } => change.require(&digest, size, labelled)?,
+            Step::Bind { name, digest } => change.bind(&name, &digest)?,
+            Step::Unbind { name } => change.unbind(&name)?,
+            Step::Remove { digest, policy } => change.remove(&digest, policy)?,
         }
     }
     Ok(())

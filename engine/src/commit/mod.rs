@@ -8,7 +8,7 @@ mod batch;
 mod committer;
 mod transaction;
 
-pub(crate) use apply::{Prepared, apply, mark_damaged};
+pub(crate) use apply::{apply, mark_damaged};
 pub(crate) use batch::Step;
 pub use batch::{Batch, Edge, EdgeKind, Receipt, Removal};
 pub(crate) use committer::Committer;
