@@ -114,7 +114,7 @@ impl<H: Handler> Connection<H> {
         };
         let handshake_timeout = milliseconds(self.shared.limits.tls_handshake_timeout_ms);
         let accepted = select! {
-            accepted = timeout(handshake_timeout, tls.acceptor.accept(socket)) => accepted,
+            accepted = timeout(handshake_timeout, Box::pin(tls.acceptor.accept(socket))) => accepted,
             () = drained(draining) => return EndCause::Closed,
         };
         let stream = match accepted {
