@@ -22,10 +22,15 @@ struct Service {
 
 impl Service {
     fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    fn start_with(arguments: &[&str]) -> Self {
         let root = tempfile::tempdir().expect("a scratch directory");
         let mut process = Command::new(env!("CARGO_BIN_EXE_orlop"))
             .args(["serve", "--addr", "127.0.0.1:0", "--root"])
             .arg(root.path())
+            .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -46,12 +51,14 @@ impl Service {
         format!("http://{}", self.address)
     }
 
-    fn get(&self, path: &str) -> String {
+    /// The JSON at a path.
+    fn get(&self, path: &str) -> Value {
         let mut stream = TcpStream::connect(self.address).expect("it listens");
         write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").expect("sent");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("an answer");
-        answer
+        let (_, body) = answer.split_once("\r\n\r\n").expect("a body");
+        serde_json::from_str(body).unwrap_or_else(|error| panic!("{answer:?} has no JSON: {error}"))
     }
 }
 
@@ -63,8 +70,8 @@ impl Drop for Service {
     }
 }
 
-/// A registry whose answers are written by a test: `answer` gets the request's first line and
-/// returns status line rest, headers and body, or nothing to break the connection.
+/// A registry whose answers are written by a test: `answer` gets a request's head and returns what
+/// follows `HTTP/1.1 ` in the answer, or nothing to break the connection.
 fn stub(answer: fn(&str) -> Option<String>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("bound");
@@ -81,12 +88,11 @@ fn stub(answer: fn(&str) -> Option<String>) -> String {
 fn speak(stream: &TcpStream, answer: fn(&str) -> Option<String>) -> Option<()> {
     let (mut reader, mut writer) = (BufReader::new(stream), stream);
     loop {
-        let (mut first, mut body_bytes) = (String::new(), 0);
-        reader.read_line(&mut first).ok().filter(|&bytes| bytes > 0)?;
+        let (mut head, mut body_bytes) = (String::new(), 0);
         loop {
-            let mut header = String::new();
-            reader.read_line(&mut header).ok()?;
-            let header = header.trim().to_ascii_lowercase();
+            let start = head.len();
+            reader.read_line(&mut head).ok().filter(|&bytes| bytes > 0)?;
+            let header = head[start..].trim().to_ascii_lowercase();
             if let Some(length) = header.strip_prefix("content-length:") {
                 body_bytes = length.trim().parse().ok()?;
             }
@@ -95,7 +101,7 @@ fn speak(stream: &TcpStream, answer: fn(&str) -> Option<String>) -> Option<()> {
             }
         }
         std::io::copy(&mut reader.by_ref().take(body_bytes), &mut std::io::sink()).ok()?;
-        write!(writer, "HTTP/1.1 {}", answer(&first)?).ok()?;
+        write!(writer, "HTTP/1.1 {}", answer(&head)?).ok()?;
     }
 }
 
@@ -146,7 +152,14 @@ fn every_workload_of_small_size_succeeds_and_cleans_up() {
             assert_eq!((&load["planned"], &load["completed"]), (&4.into(), &4.into()), "{load}");
         }
     }
-    assert!(service.get("/v2/_catalog").contains("\"repositories\":[]"), "{}", service.get("/v2/_catalog"));
+    // The catalog goes on naming repositories that have been emptied.
+    let catalog = service.get("/v2/_catalog");
+    let repositories = catalog["repositories"].as_array().expect("a list");
+    assert!(repositories.len() > 20, "{catalog}");
+    for repository in repositories.iter().map(|name| name.as_str().expect("a name")) {
+        assert!(repository.starts_with("some/prefix/"), "{repository}");
+        assert_eq!(service.get(&format!("/v2/{repository}/tags/list"))["tags"], Value::Array(vec![]), "{repository}");
+    }
 }
 
 #[test]
@@ -199,7 +212,7 @@ fn a_seed_pushes_the_same_again_and_another_does_not() {
     assert_eq!(sent("7"), 6);
     assert_eq!(sent("7"), Value::Null, "everything was there");
     assert_eq!(sent("8"), 6);
-    assert!(service.get("/v2/_catalog").contains("bench-"), "--skip-cleanup leaves what was pushed");
+    assert!(service.get("/v2/_catalog").to_string().contains("bench-"), "--skip-cleanup leaves what was pushed");
 }
 
 #[test]
@@ -256,7 +269,7 @@ fn a_body_of_the_wrong_length_is_a_failure() {
     let (code, report) = run(&[&url, "-t", "pull blob 4KiB"]);
     assert_eq!(code, Some(1), "{report}");
     let message = &workload(&report, "orlop pull blob 4KiB")["failures"][0]["message"];
-    assert_eq!(message, "ttfb: 3 bytes came, expected 4096");
+    assert_eq!(message, "GET: 3 bytes came, expected 4096");
 }
 
 #[test]
@@ -334,14 +347,43 @@ fn continuous_integration_gets_the_file_that_zb_writes() {
 }
 
 #[test]
-fn credentials_and_progress_are_given_on_request() {
-    let url = stub(accept);
-    let output =
-        bench(&[&url, "-A", "user:secret", "-t", "head blob", "--duration", "1.5", "--progress", "-o", "json"]);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{errors}");
-    assert!(errors.contains("orlop head blob: measuring 1 s, "), "{errors}");
+fn credentials_are_sent_and_not_shown() {
+    let url = stub(|request| match request.contains("authorization: Basic dXNlcjpzZWNyZXQ=\r\n") {
+        true => accept(request),
+        false => Some("401 Unauthorized\r\nContent-Length: 0\r\n\r\n".to_owned()),
+    });
+    let output = bench(&[&url, "-t", "head blob"]);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(error.contains("GET /v2/: status 401, expected 200"), "{error}");
+
+    let output = bench(&[&url, "-A", "user:secret", "-t", "head blob", "-o", "json"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(!String::from_utf8_lossy(&output.stdout).contains("secret"));
+}
+
+#[test]
+fn progress_is_shown_on_request() {
+    let url = stub(accept);
+    let output = bench(&[&url, "-t", "head blob", "--duration", "1.5", "--progress"]);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(errors.contains("orlop head blob: measuring 1 s, "), "{errors}");
+    let output = bench(&[&url, "-t", "head blob", "--duration", "1.5"]);
+    assert!(output.stderr.is_empty(), "nothing is shown where nobody looks");
+}
+
+#[test]
+fn a_registry_with_a_certificate_of_its_own_is_loaded() {
+    let directory = tempfile::tempdir().expect("a scratch directory");
+    let [cert, key, config] = ["cert.pem", "key.pem", "config.json"].map(|name| directory.path().join(name));
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    fs::write(&cert, made.cert.pem()).expect("written");
+    fs::write(&key, made.signing_key.serialize_pem()).expect("written");
+    fs::write(&config, format!(r#"{{"http": {{"tls": {{"cert": {cert:?}, "key": {key:?}}}}}}}"#)).expect("written");
+    let service = Service::start_with(&[utf8(&config)]);
+    let url = format!("https://localhost:{}", service.address.port());
+    let (code, report) = run(&[&url, "-n", "2", "-t", "^orlop pu.. blob 4KiB"]);
+    assert_eq!((code, report["url"].as_str()), (Some(0), Some(url.as_str())), "{report}");
 }
 
 fn utf8(path: &Path) -> &str {

@@ -109,7 +109,7 @@ impl Session {
         let path = self.path(path);
         let reply = self.call("GET", Method::GET, &path, &[200]).await?;
         if reply.body_bytes != bytes {
-            return Err(Problem(format!("{part}: {} bytes came, expected {bytes}", reply.body_bytes)));
+            return Err(Problem(format!("GET: {} bytes came, expected {bytes}", reply.body_bytes)));
         }
         self.tally.part(part, reply.first_byte);
         Ok(())
