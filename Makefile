@@ -7,12 +7,13 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/orlop
 ASSERTIONS := --config .cargo/assertions.toml
 BINARIES := $(or $(CARGO_TARGET_DIR),target)/release
 FUZZ_SECONDS ?= 30
+REPEAT ?= 3
 
 export ORLOP_CACHE := $(CACHE)
 # rustup puts cargo where a shell without its profile does not look.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: run test bench fuzz check
+.PHONY: run test bench compare fuzz check
 
 # A registry on http://127.0.0.1:8080 with its data in ./orlop-data; prints how to push an image.
 run:
@@ -35,6 +36,14 @@ test:
 bench:
 	scripts/setup build
 	$(CARGO) bench --package orlop-benches
+
+# Orlop, docker-registry and nginx under the same load, REPEAT times in turns, and any registry given
+# as REGISTRY=http://HOST:PORT; writes docs/comparison.md and docs/comparison.svg.
+compare:
+	scripts/setup build
+	scripts/setup compare
+	$(CARGO) build --release --bin orlop
+	benches/compare/compare.py --orlop $(BINARIES)/orlop --repeat $(REPEAT) $(if $(REGISTRY),--registry $(REGISTRY))
 
 # Every fuzz target for FUZZ_SECONDS each.
 fuzz:
