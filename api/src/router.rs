@@ -30,16 +30,24 @@ pub async fn route(registry: &Registry, head: &Parts, body: &mut impl Incoming) 
     }
     let query = Query::parse(head.uri.query())?;
     let (method, headers) = (&head.method, &head.headers);
+    // Pulls run as part of this future; everything else has one of its own. A future has the size of
+    // its largest branch, and every request would pay for moving an upload's.
     match &route {
         Route::Base => Ok(base::get()),
-        Route::Catalog => tags::catalog(&registry.engine, &registry.limits, &query).await,
-        Route::Tags { name } => tags::list(&registry.scope(name), &query).await,
-        Route::Referrers { name, digest } => referrers::list(&registry.scope(name), digest, &query).await,
+        Route::Catalog => Box::pin(tags::catalog(&registry.engine, &registry.limits, &query)).await,
+        Route::Tags { name } => {
+            let scope = registry.scope(name);
+            Box::pin(tags::list(&scope, &query)).await
+        }
+        Route::Referrers { name, digest } => {
+            let scope = registry.scope(name);
+            Box::pin(referrers::list(&scope, digest, &query)).await
+        }
         Route::Blob { name, digest } => {
             let scope = registry.scope(name);
             match *method {
                 Method::HEAD => blob::head(&scope, digest, headers).await,
-                Method::DELETE => blob::delete(&scope, digest).await,
+                Method::DELETE => Box::pin(blob::delete(&scope, digest)).await,
                 _ => blob::get(&scope, digest, headers).await,
             }
         }
@@ -47,19 +55,22 @@ pub async fn route(registry: &Registry, head: &Parts, body: &mut impl Incoming) 
             let scope = registry.scope(name);
             match *method {
                 Method::HEAD => manifest::head(&scope, reference, headers).await,
-                Method::PUT => manifest::put(&scope, reference, &query, headers, body).await,
-                Method::DELETE => manifest::delete(&scope, reference).await,
+                Method::PUT => Box::pin(manifest::put(&scope, reference, &query, headers, body)).await,
+                Method::DELETE => Box::pin(manifest::delete(&scope, reference)).await,
                 _ => manifest::get(&scope, reference, headers).await,
             }
         }
-        Route::UploadStart { name } => upload::start(&registry.scope(name), &query, headers, body).await,
+        Route::UploadStart { name } => {
+            let scope = registry.scope(name);
+            Box::pin(upload::start(&scope, &query, headers, body)).await
+        }
         Route::Upload { name, id } => {
             let scope = registry.scope(name);
             match *method {
-                Method::PATCH => upload::append(&scope, id, headers, body).await,
-                Method::PUT => upload::finish(&scope, id, &query, headers, body).await,
-                Method::DELETE => upload::cancel(&scope, id).await,
-                _ => upload::status(&scope, id).await,
+                Method::PATCH => Box::pin(upload::append(&scope, id, headers, body)).await,
+                Method::PUT => Box::pin(upload::finish(&scope, id, &query, headers, body)).await,
+                Method::DELETE => Box::pin(upload::cancel(&scope, id)).await,
+                _ => Box::pin(upload::status(&scope, id)).await,
             }
         }
         Route::Health(question) => Ok(probes::health(&registry.health, *question)),
