@@ -17,7 +17,7 @@ use crate::{
     error::{Error, Result, What},
     format::{BlobRecord, ChunkSums, FORMAT_LINE, Health, NameRecord, Placement, VERSION, keys},
     index::{Changes, Condition, Durability, Index, MemoryIndex, Outcome, Table},
-    ingest::{Proven, Sealed, Staged, Upload, UploadId, UploadStatus, delete_record},
+    ingest::{Proven, Sealed, Staged, Upload, UploadId, UploadStatus},
     io::{self, Disk, open_disk},
     options::{INLINE_BYTES_LIMIT, IndexKind, Options},
     read::{Blob, Found, Named, Referring, find, open},
@@ -99,6 +99,7 @@ impl Engine {
             task.abort();
         }
         let store = self.store();
+        store.running.idle().await;
         if store.committer.stopped().is_none() {
             store.sessions.tend(store, std::time::Duration::ZERO).await;
             // An empty change that is synced makes all earlier ones durable.
@@ -184,28 +185,12 @@ impl Engine {
         Ok(Sealed { proven, size, staged: None })
     }
 
-    /// Makes a batch durable and visible, whole or not at all.
+    /// Makes a batch durable and visible, whole or not at all. Goes on if the caller goes away.
     ///
     /// Errors: those of the batch's steps; `NoSpace`; `Stopped`.
     pub async fn commit(&self, batch: Batch) -> Result<Receipt> {
-        let store = self.store();
-        let Batch { namespace, mut steps } = batch;
-        let (staged, locks) = place_all(store, &mut steps).await?;
-        let uploads: Vec<UploadId> = staged.iter().filter_map(|staged: &Staged| staged.written_down).collect();
-        let now = store.options.environment.unix_ms();
-        let decide = move |transaction: &mut Transaction<'_>| apply(transaction, &namespace, steps, now);
-        let committed = store.committer.run(Durability::Synced, decide).await;
-        drop(staged);
-        drop(locks);
-        if committed.is_err() {
-            for id in uploads {
-                // Its file is given up; what is left of it goes at the next opening at the latest.
-                if let Err(error) = delete_record(store, id).await {
-                    tracing::debug!(upload = %id, %error, "a failed upload's record stays until the store is opened again");
-                }
-            }
-        }
-        committed.map(|()| Receipt(()))
+        let store = self.store().clone();
+        self.store().running.to_the_end(async move { commit(&store, batch).await }).await
     }
 
     /// Looks content up. Errors: `NotFound`, also for damaged content.
@@ -301,6 +286,18 @@ impl Drop for Inner {
             task.abort();
         }
     }
+}
+
+/// Places what is sealed, then changes the index.
+async fn commit(store: &Store, batch: Batch) -> Result<Receipt> {
+    let Batch { namespace, mut steps } = batch;
+    let (mut staged, locks) = place_all(store, &mut steps).await?;
+    let now = store.options.environment.unix_ms();
+    let decide = move |transaction: &mut Transaction<'_>| apply(transaction, &namespace, steps, now);
+    store.committer.run(Durability::Synced, decide).await?;
+    staged.iter_mut().for_each(|staged| staged.is_committed = true);
+    drop(locks);
+    Ok(Receipt(()))
 }
 
 /// Brings what is sealed to its final place, unless the same content is stored already. Gives the

@@ -33,6 +33,7 @@ pub mod io;
 mod namespace;
 mod options;
 mod read;
+mod running;
 mod statistics;
 mod store;
 pub mod tier;

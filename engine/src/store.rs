@@ -14,6 +14,7 @@ use crate::{
     io::{Disk, Pool},
     options::Options,
     read::OpenCache,
+    running::Running,
     statistics::Counters,
     tier::Tier,
 };
@@ -35,6 +36,7 @@ pub(crate) struct Store {
     pub upload_pool: Pool,
     pub read_pool: Pool,
     pub open_cache: OpenCache,
+    pub running: Running,
     pub counters: Arc<Counters>,
     placing: Vec<Arc<Mutex<()>>>,
 }
@@ -62,6 +64,7 @@ impl Store {
             // another: a slow one would stop a fast one.
             read_pool: Pool::new(usize::MAX),
             open_cache: OpenCache::default(),
+            running: Running::default(),
             counters,
             placing: (0..PLACING_LOCKS).map(|_| Arc::default()).collect(),
             options,

@@ -261,7 +261,7 @@ impl Intake {
     }
 
     /// The upload is complete: checks the digest.
-    pub async fn seal(mut self, store: &Store, id: UploadId, expected: &Digest) -> Result<Sealed> {
+    pub async fn seal(mut self, store: &Arc<Store>, id: UploadId, expected: &Digest) -> Result<Sealed> {
         self.join_checkpoint().await?;
         if let Sink::File(file) = &mut self.sink {
             file.finish().await?;
@@ -291,9 +291,10 @@ impl Intake {
             Sink::File(file) => {
                 proven.record = Some(record(Placement::File, self.sums));
                 staged = Some(Staged {
-                    disk: store.disk.clone(),
+                    store: store.clone(),
                     file: file.handle().clone(),
                     written_down: self.named.then_some(id),
+                    is_committed: false,
                 });
             }
             Sink::Known(_) => {}

@@ -12,6 +12,6 @@ mod upload;
 
 pub use sealed::Sealed;
 pub(crate) use sealed::{Proven, Staged};
-pub(crate) use session::{Sessions, delete_record, uploads_path};
+pub(crate) use session::{Sessions, uploads_path};
 pub use session::{UploadId, UploadStatus};
 pub use upload::Upload;

@@ -4,15 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::UploadId;
-use crate::{
-    Digest,
-    format::BlobRecord,
-    io::{Disk, Handle},
-};
+use super::{UploadId, session::delete_record};
+use crate::{Digest, format::BlobRecord, io::Handle, store::Store};
 
 /// What is known of sealed content, without its file.
-#[derive(Clone)]
 pub(crate) struct Proven {
     pub digest: Digest,
     /// `None` when the content was stored already and only its digest was proven again.
@@ -25,18 +20,30 @@ pub(crate) struct Proven {
 
 /// A complete file that has no final name yet.
 pub(crate) struct Staged {
-    pub disk: Arc<dyn Disk>,
+    pub store: Arc<Store>,
     pub file: Handle,
     /// The session, if it was ever written down: its file has a name in the upload area.
     pub written_down: Option<UploadId>,
+    /// The commit took the session's record with it.
+    pub is_committed: bool,
 }
 
 impl Drop for Staged {
     fn drop(&mut self) {
-        if let Some(id) = self.written_down {
+        let Some(id) = self.written_down else { return };
+        // Without a runtime the process is ending, and the next opening clears up.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let (store, is_committed, work) = (self.store.clone(), self.is_committed, self.store.running.begin());
+        runtime.spawn(async move {
             // The final name, if it was given one, keeps the bytes; if not, they are given up.
-            drop(self.disk.unlink(&id.path()));
-        }
+            if let Err(error) = store.disk.unlink(&id.path()).await {
+                tracing::debug!(upload = %id, %error, "its file stays until the store is opened again");
+            }
+            if !is_committed && let Err(error) = delete_record(&store, id).await {
+                tracing::debug!(upload = %id, %error, "its record stays until the store is opened again");
+            }
+            drop(work);
+        });
     }
 }
 

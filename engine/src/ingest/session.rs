@@ -281,7 +281,7 @@ async fn write_down(store: &Store, session: &Session, state: &mut State) -> Resu
 }
 
 /// Forgets a session's record.
-pub(crate) async fn delete_record(store: &Store, id: UploadId) -> Result<()> {
+pub(super) async fn delete_record(store: &Store, id: UploadId) -> Result<()> {
     let key = id.to_key();
     let delete = move |transaction: &mut crate::commit::Transaction<'_>| {
         transaction.delete(Table::Uploads, key);

@@ -102,27 +102,37 @@ impl Upload {
     }
 
     /// Completes the upload and ends the session, whatever comes out: the bytes have this digest,
-    /// or they are discarded.
-    pub async fn seal(mut self, expected: &Digest) -> Result<Sealed> {
+    /// or they are discarded. Goes on if the caller goes away.
+    pub async fn seal(self, expected: &Digest) -> Result<Sealed> {
+        let (store, expected) = (self.store.clone(), *expected);
+        store.running.to_the_end(self.seal_now(expected)).await
+    }
+
+    async fn seal_now(mut self, expected: Digest) -> Result<Sealed> {
         let id = self.id();
         let intake = self.state.intake.take().expect("present while there is a writer");
         self.store.sessions.forget(id);
         self.state.ended = true;
-        let sealed = intake.seal(&self.store, id, expected).await;
+        let sealed = intake.seal(&self.store, id, &expected).await;
         match &sealed {
             Ok(_) => add(&self.store.counters.uploads_sealed, 1),
             Err(error) => {
                 if matches!(error, Error::DigestMismatch { .. }) {
                     add(&self.store.counters.uploads_mismatched, 1);
                 }
-                self.abandon().await?;
+                self.abandon_now().await?;
             }
         }
         sealed
     }
 
-    /// Ends the session and gives its bytes up.
-    pub async fn abandon(mut self) -> Result<()> {
+    /// Ends the session and gives its bytes up. Goes on if the caller goes away.
+    pub async fn abandon(self) -> Result<()> {
+        let store = self.store.clone();
+        store.running.to_the_end(self.abandon_now()).await
+    }
+
+    async fn abandon_now(mut self) -> Result<()> {
         let session = self.claim.session.clone();
         self.store.sessions.discard(&self.store, &session, &mut self.state).await
     }

@@ -1,6 +1,6 @@
 //! Sessions: one writer, bound to a namespace, surviving lost connections and restarts.
 
-use std::time::Duration;
+use std::{task::Poll, time::Duration};
 
 use orlop_engine::{Algorithm, Batch, Digest, Error, What};
 
@@ -138,6 +138,52 @@ async fn a_writer_dropped_in_the_middle_leaves_an_exact_prefix() {
         }
         assert_eq!(pull(&engine, &ns, &sha256(&bytes)).await.expect("pulled"), bytes);
         close_and_check(engine, root.path()).await;
+    }
+}
+
+/// Drops a future that is not ready after so many polls.
+async fn polled<F: Future>(polls_max: usize, future: F) -> Option<F::Output> {
+    let mut future = Box::pin(future);
+    let mut polls = 0;
+    std::future::poll_fn(|context| {
+        polls += 1;
+        match future.as_mut().poll(context) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending if polls >= polls_max => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_goes_away_at_the_end_leaves_all_or_nothing() {
+    for options in real() {
+        let root = tempfile::tempdir().expect("a directory");
+        let ns = namespace("app");
+        // Every upload is written down on its way, so that there is something to leave behind.
+        let options = orlop_engine::Options { checkpoint_bytes: 100_000, ..options };
+        let engine = open(root.path(), &options).await;
+        let mut cuts = [0; 2];
+        for round in 0..120u64 {
+            let bytes = content(round, 300_000);
+            let digest = sha256(&bytes);
+            let id = engine.begin(&ns, Algorithm::Sha256).await.expect("begun");
+            let mut upload = engine.resume(&ns, id).await.expect("resumed");
+            upload.append(&bytes).await.expect("appended");
+            let polls = |step| if round % 2 == step { 1 + round as usize / 2 % 5 } else { usize::MAX };
+            let Some(sealed) = polled(polls(0), upload.seal(&digest)).await else {
+                cuts[0] += 1;
+                continue;
+            };
+            let batch = Batch::new(ns.clone()).blob(sealed.expect("sealed"));
+            cuts[1] += u32::from(polled(polls(1), engine.commit(batch)).await.is_none());
+        }
+        assert!(cuts[0] > 0 && cuts[1] > 0, "both steps were cut: {cuts:?}");
+        assert_eq!(engine.uploads_open(), 0);
+        let report = close_and_check(engine, root.path()).await;
+        assert_eq!((report.unreferenced, report.uploads), (0, 0), "{cuts:?} cuts: {report}");
+        assert_eq!(report.blobs, report.members);
     }
 }
 
