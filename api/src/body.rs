@@ -152,6 +152,11 @@ impl BlobParts {
                     None => return Poll::Ready(Some(Err(self.fail(BodyError::Short { missing: self.remaining })))),
                 },
                 State::Idle(mut reader) => {
+                    // Most pulls are of content that is in memory; those need no future.
+                    if let Some(bytes) = reader.next_in_memory() {
+                        self.state = State::Idle(reader);
+                        return Poll::Ready(Some(self.account(bytes)));
+                    }
                     self.state = State::Reading(Box::pin(async move {
                         let chunk = reader.next().await;
                         (reader, chunk)

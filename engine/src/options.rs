@@ -30,6 +30,9 @@ pub struct Options {
     pub blob_bytes_max: u64,
     /// Memory for the index's block cache in bytes. Default 64 MiB.
     pub cache_bytes: usize,
+    /// Memory for verified bytes of files that are read again and again, beside what the operating
+    /// system caches; 0 keeps none. Default 64 MiB.
+    pub hot_bytes_max: usize,
     /// Memory for bytes on their way to the disk, over all uploads. Uploads wait for each other
     /// when it is used up. Default 256 MiB: 128 uploads with all their buffers on the way to the
     /// disk, far more than any disk can keep up with.
@@ -58,6 +61,7 @@ impl Default for Options {
             inline_bytes_max: 64 << 10,
             blob_bytes_max: 64 << 30,
             cache_bytes: 64 << 20,
+            hot_bytes_max: 64 << 20,
             upload_memory_bytes_max: 256 << 20,
             upload_settle: Duration::from_secs(1),
             upload_idle_max: Duration::from_secs(24 * 3600),

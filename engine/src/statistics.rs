@@ -42,6 +42,8 @@ statistics! {
     bytes_received,
     /// Verified bytes handed to readers.
     bytes_read,
+    /// Verified bytes handed to readers out of the memory for hot files; part of bytes_read.
+    bytes_read_hot,
     /// Pushed blobs that were stored already.
     blobs_deduplicated,
     /// Pushed blobs that were new to the store.

@@ -33,6 +33,11 @@ use crate::{
 const RETRY_PAUSE_MIN: Duration = Duration::from_millis(5);
 const RETRY_PAUSE_MAX: Duration = Duration::from_secs(1);
 
+/// The kernel's send buffer towards a client on the same machine, in bytes. There the client copies
+/// the bytes out of this very buffer: while it is smaller than the processor's cache they are still
+/// in it. The kernel would let it grow to megabytes, which only a long line to the client needs.
+const SAME_HOST_SEND_BYTES: usize = 512 << 10;
+
 /// A listening socket and the slots for its connections.
 pub(super) struct Listener {
     socket: TcpListener,
@@ -101,8 +106,17 @@ impl Listener {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, peer = %address, "TCP_NODELAY was refused");
         }
+        if is_same_host(&stream, address) {
+            let _ = rustix::net::sockopt::set_socket_send_buffer_size(&stream, SAME_HOST_SEND_BYTES);
+        }
         (stream, address, slot)
     }
+}
+
+/// Whether the client runs on this machine: it comes from an address of ours.
+fn is_same_host(stream: &TcpStream, peer: SocketAddr) -> bool {
+    let peer = peer.ip().to_canonical();
+    peer.is_loopback() || stream.local_addr().is_ok_and(|own| own.ip().to_canonical() == peer)
 }
 
 /// Accepts until it succeeds, with growing pauses while the system has no descriptors or memory.

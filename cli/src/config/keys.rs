@@ -56,6 +56,10 @@ pub const KEYS: &[Key] = &[
         set: |config, value| bytes(value).map(|bytes| config.engine.cache_bytes = bytes),
     },
     Key {
+        path: "storage.hotBytes",
+        set: |config, value| bytes(value).map(|bytes| config.engine.hot_bytes_max = bytes),
+    },
+    Key {
         path: "storage.uploadMemoryBytes",
         set: |config, value| bytes(value).map(|bytes| config.engine.upload_memory_bytes_max = bytes),
     },

@@ -17,6 +17,7 @@ mod duration;
 mod error;
 mod keys;
 mod limits;
+mod memory;
 mod nearest;
 mod parse;
 #[cfg(test)]
@@ -72,7 +73,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             root: PathBuf::from("orlop-data"),
-            engine: orlop_engine::Options::default(),
+            engine: orlop_engine::Options { hot_bytes_max: memory::hot_bytes(), ..Default::default() },
             address: Address { host: "127.0.0.1".to_owned(), port: 8080 },
             tls: Tls::default(),
             limits: Limits::default(),

@@ -67,12 +67,13 @@ fn keys_have_no_case() {
 #[test]
 fn orlops_own_storage_keys_are_set() {
     let config = accepted(
-        r#"{"storage": {"io": "ring", "inlineBytesMax": 4096, "blobBytesMax": 1000, "cacheBytes": 33554432, "uploadMemoryBytes": 67108864}}"#,
+        r#"{"storage": {"io": "ring", "inlineBytesMax": 4096, "blobBytesMax": 1000, "cacheBytes": 33554432, "hotBytes": 16777216, "uploadMemoryBytes": 67108864}}"#,
     );
     assert_eq!(config.engine.backend, Backend::Ring);
     assert_eq!(config.engine.inline_bytes_max, 4096);
     assert_eq!(config.engine.blob_bytes_max, 1000);
     assert_eq!(config.engine.cache_bytes, 32 << 20);
+    assert_eq!(config.engine.hot_bytes_max, 16 << 20);
     assert_eq!(config.engine.upload_memory_bytes_max, 64 << 20);
 }
 

@@ -5,9 +5,12 @@
 
 mod blob;
 mod cache;
+mod hot;
 mod reader;
 
 pub use blob::{Blob, Found, Named, Referring};
 pub(crate) use blob::{find, open};
 pub(crate) use cache::OpenCache;
+pub(crate) use hot::HotCache;
+pub(crate) use reader::EXTENT_BYTES;
 pub use reader::Reader;

@@ -15,19 +15,34 @@ use crate::{
 /// little enough that a thousand slow readers cost 256 MiB.
 const UNIT_BYTES: u64 = 256 << 10;
 
+/// Bytes of a file that are kept in memory together once they are hot, unless a blob's chunks are
+/// larger. Larger than a unit, because they are shared by their readers and because a response of
+/// few pieces takes few turns of its connection.
+pub(crate) const EXTENT_BYTES: u64 = 1 << 20;
+
 /// Reads a range of a blob, one unit of whole chunks at a time, one ahead of the caller.
 pub struct Reader {
     blob: Blob,
     /// What is still to be handed out.
     range: Range<u64>,
-    /// The read under way and where it starts.
-    ahead: Option<(u64, Op<Buffer>)>,
+    /// The read under way.
+    ahead: Option<Ahead>,
+    /// The extent that was last looked for in memory, to count a read of it once.
+    extent: Option<u64>,
     failed: bool,
+}
+
+struct Ahead {
+    /// Where the read starts.
+    offset: u64,
+    /// It brings a whole extent, to be kept in memory.
+    hot: bool,
+    read: Op<Buffer>,
 }
 
 impl Reader {
     pub(super) fn new(blob: Blob, range: Range<u64>) -> Self {
-        Reader { blob, range, ahead: None, failed: false }
+        Reader { blob, range, ahead: None, extent: None, failed: false }
     }
 
     /// Bytes still to come.
@@ -38,65 +53,119 @@ impl Reader {
     /// The next bytes, or `None` at the end. After an error the message must be aborted: the bytes
     /// handed out so far are right, the rest cannot be had.
     pub async fn next(&mut self) -> Option<Result<Bytes>> {
+        if let Some(bytes) = self.next_in_memory() {
+            return Some(Ok(bytes));
+        }
         if self.range.is_empty() || self.failed {
             return None;
         }
-        let next = match &self.blob.opened.source {
-            Source::Inline(content) => {
-                // Inline content is far below the address space.
-                let bytes = content.slice(self.range.start as usize..self.range.end as usize);
-                Ok(bytes)
-            }
-            Source::File(_) => self.next_of_file().await,
-        };
+        let next = self.next_of_file().await;
         match &next {
-            Ok(bytes) => {
-                self.range.start += bytes.len() as u64;
-                add(&self.blob.store.counters.bytes_read, bytes.len() as u64);
-            }
+            Ok(bytes) => self.hand_out(bytes),
             Err(_) => self.failed = true,
         }
         Some(next)
+    }
+
+    /// The next bytes if they can be had without waiting. `None` says nothing about the end.
+    pub fn next_in_memory(&mut self) -> Option<Bytes> {
+        if self.range.is_empty() || self.failed || self.ahead.is_some() {
+            return None;
+        }
+        let bytes = match &self.blob.opened.source {
+            Source::Inline(content) => self.wanted(content, 0),
+            Source::File(_) => {
+                let offset = self.extent_of(self.range.start);
+                let extent = self.blob.store.hot_cache.get(&self.blob.digest, offset)?;
+                let bytes = self.wanted(&extent, offset);
+                add(&self.blob.store.counters.bytes_read_hot, bytes.len() as u64);
+                bytes
+            }
+        };
+        self.hand_out(&bytes);
+        Some(bytes)
+    }
+
+    fn hand_out(&mut self, bytes: &Bytes) {
+        self.range.start += bytes.len() as u64;
+        add(&self.blob.store.counters.bytes_read, bytes.len() as u64);
+    }
+
+    /// What the caller asked for of the bytes that begin at `offset`.
+    fn wanted(&self, bytes: &Bytes, offset: u64) -> Bytes {
+        let end = (offset + bytes.len() as u64).min(self.range.end);
+        let within = |position: u64| usize::try_from(position - offset).expect("within a unit");
+        bytes.slice(within(self.range.start)..within(end))
     }
 
     fn chunk_bytes(&self) -> u64 {
         self.blob.opened.record.sums.chunk_bytes
     }
 
-    fn unit_bytes(&self) -> u64 {
-        self.chunk_bytes().max(UNIT_BYTES)
+    /// `bytes`, or a chunk if that is more. A multiple of the chunk size: both are powers of two.
+    fn whole_chunks(&self, bytes: u64) -> u64 {
+        self.chunk_bytes().max(bytes)
     }
 
-    /// Starts the read of the unit from `offset`, a multiple of the chunk size.
-    fn start(&self, offset: u64) -> Op<Buffer> {
+    /// The start of the extent that `position` is in.
+    fn extent_of(&self, position: u64) -> u64 {
+        position - position % self.whole_chunks(EXTENT_BYTES)
+    }
+
+    /// Starts the read that has the byte at `position`: all of an extent that is hot, otherwise no
+    /// more than a unit of the chunks that the range touches.
+    fn start(&mut self, position: u64) -> Ahead {
+        let size = self.blob.opened.record.size;
+        let extent = self.extent_of(position);
+        let hot = self.becomes_hot(extent);
+        let (offset, end) = if hot {
+            (extent, self.extent_end(extent))
+        } else {
+            let unit_bytes = self.whole_chunks(UNIT_BYTES);
+            let unit_end = position - position % unit_bytes + unit_bytes;
+            let wanted = self.range.end.next_multiple_of(self.chunk_bytes());
+            (position - position % self.chunk_bytes(), wanted.min(unit_end))
+        };
         let Source::File(file) = &self.blob.opened.source else { unreachable!("inline content is not read") };
-        // No more than the chunks the range touches.
-        let wanted = self.range.end.next_multiple_of(self.chunk_bytes()).min(self.blob.opened.record.size);
-        let len = usize::try_from((wanted - offset).min(self.unit_bytes())).expect("a unit fits memory");
+        let len = usize::try_from(end.min(size) - offset).expect("an extent fits memory");
         let buffer = self.blob.store.read_pool.try_take(len).expect("the readers' pool has no limit");
-        self.blob.store.tier.read(file, buffer, offset, len)
+        Ahead { offset, hot, read: self.blob.store.tier.read(file, buffer, offset, len) }
+    }
+
+    /// Whether the extent should be in memory; counts this read of it.
+    fn becomes_hot(&mut self, extent: u64) -> bool {
+        self.extent.replace(extent) != Some(extent) && self.blob.store.hot_cache.admits(&self.blob.digest, extent)
     }
 
     async fn next_of_file(&mut self) -> Result<Bytes> {
-        let (offset, read) = match &mut self.ahead {
-            Some((offset, read)) => (*offset, read),
-            None => {
-                let offset = self.range.start - self.range.start % self.chunk_bytes();
-                let read = self.start(offset);
-                let (offset, read) = self.ahead.insert((offset, read));
-                (*offset, read)
-            }
-        };
+        if self.ahead.is_none() {
+            self.ahead = Some(self.start(self.range.start));
+        }
+        // It stays in place while it is waited for: a caller that gives up loses nothing.
+        let Some(Ahead { offset, hot, read }) = &mut self.ahead else { unreachable!("it was just started") };
         let read = read.await;
+        let (offset, hot) = (*offset, *hot);
         self.ahead = None;
         let buffer = read.map_err(|source| Error::io("reading a blob", source))?;
         let end = self.verify(offset, &buffer).await?;
-        if end < self.range.end {
-            self.ahead = Some((end, self.start(end)));
+        let bytes = buffer.freeze();
+        // A file that lost its end gives less than an extent; the next read finds the damage.
+        if hot && end == self.extent_end(offset) {
+            self.blob.store.hot_cache.keep(&self.blob.digest, offset, &bytes);
         }
-        let from = usize::try_from(self.range.start - offset).expect("within a unit");
-        let to = usize::try_from(end.min(self.range.end) - offset).expect("within a unit");
-        Ok(buffer.freeze().slice(from..to))
+        if end < self.range.end && !self.is_in_memory(end) {
+            self.ahead = Some(self.start(end));
+        }
+        Ok(self.wanted(&bytes, offset))
+    }
+
+    fn extent_end(&self, extent: u64) -> u64 {
+        (extent + self.whole_chunks(EXTENT_BYTES)).min(self.blob.opened.record.size)
+    }
+
+    /// Whether the extent of the byte at `position` is hot.
+    fn is_in_memory(&self, position: u64) -> bool {
+        self.blob.store.hot_cache.has(&self.blob.digest, self.extent_of(position))
     }
 
     /// Checks every chunk of a unit and gives the offset after it.

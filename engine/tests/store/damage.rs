@@ -6,7 +6,7 @@ use orlop_engine::{Digest, Error};
 
 use crate::common::*;
 
-fn file_of(root: &std::path::Path, digest: &Digest) -> PathBuf {
+pub fn file_of(root: &std::path::Path, digest: &Digest) -> PathBuf {
     let hex = digest.hex();
     root.join("blobs").join(digest.algorithm().name()).join(&hex[..2]).join(hex)
 }
