@@ -8,7 +8,11 @@
 //! request was aborted. On HTTP/2 they end when the stream took the last byte, which can be
 //! `http2_send_buffer_bytes_max` early.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use http::Method;
 use prometheus_client::{
@@ -222,6 +226,14 @@ pub(crate) struct RequestRecord {
     pub abort: Option<AbortCause>,
 }
 
+/// The series of one method and route.
+#[derive(Debug)]
+struct Series {
+    first_byte: Histogram,
+    duration: Histogram,
+    requests: [OnceLock<Counter>; StatusClass::ALL.len()],
+}
+
 /// All metrics of one server. Shared by reference counting; every update is lock-free or takes one
 /// short lock.
 #[derive(Debug)]
@@ -230,6 +242,8 @@ pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     duration: Family<LatencyLabels, Histogram, fn() -> Histogram>,
     first_byte: Family<LatencyLabels, Histogram, fn() -> Histogram>,
+    /// Series of the families above by method and route, found without their locks.
+    series: [[OnceLock<Series>; RouteClass::ALL.len()]; MethodClass::ALL.len()],
     aborted: Family<AbortLabels, Counter>,
     in_flight: Gauge,
     bytes_in: Counter,
@@ -250,6 +264,7 @@ impl Metrics {
             requests: Family::default(),
             duration: Family::new_with_constructor(latency),
             first_byte: Family::new_with_constructor(latency),
+            series: [const { [const { OnceLock::new() }; RouteClass::ALL.len()] }; MethodClass::ALL.len()],
             aborted: Family::default(),
             in_flight: Gauge::default(),
             bytes_in: Counter::default(),
@@ -305,17 +320,28 @@ impl Metrics {
     }
 
     pub(crate) fn first_byte(&self, method: MethodClass, route: RouteClass, after: Duration) {
-        self.first_byte.get_or_create(&LatencyLabels { method, route }).observe(after.as_secs_f64());
+        self.series(method, route).first_byte.observe(after.as_secs_f64());
     }
 
     pub(crate) fn request_ended(&self, record: RequestRecord) {
         let RequestRecord { method, route, status, duration, abort } = record;
         self.in_flight.dec();
-        self.requests.get_or_create(&RequestLabels { method, route, status }).inc();
-        self.duration.get_or_create(&LatencyLabels { method, route }).observe(duration.as_secs_f64());
+        let series = self.series(method, route);
+        let labels = RequestLabels { method, route, status };
+        series.requests[status as usize].get_or_init(|| self.requests.get_or_create_owned(&labels)).inc();
+        series.duration.observe(duration.as_secs_f64());
         if let Some(cause) = abort {
             self.aborted.get_or_create(&AbortLabels { cause }).inc();
         }
+    }
+
+    fn series(&self, method: MethodClass, route: RouteClass) -> &Series {
+        let labels = LatencyLabels { method, route };
+        self.series[method as usize][route as usize].get_or_init(|| Series {
+            first_byte: self.first_byte.get_or_create_owned(&labels),
+            duration: self.duration.get_or_create_owned(&labels),
+            requests: Default::default(),
+        })
     }
 
     pub(crate) fn bytes_in(&self, bytes: usize) {

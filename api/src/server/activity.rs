@@ -99,7 +99,10 @@ impl Activity {
         state.in_flight -= 1;
         if state.in_flight == 0 {
             state.phase = Phase::Idle(Instant::now());
-            self.quiet.notify_one();
+            // On HTTP/1 requests end in the task that supervises them, which looks anyway.
+            if state.multiplexed {
+                self.quiet.notify_one();
+            }
         }
     }
 

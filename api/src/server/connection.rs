@@ -10,6 +10,7 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     sync::Arc,
+    task::{Poll, Waker},
 };
 
 use http::uri::Scheme;
@@ -243,6 +244,8 @@ async fn supervise<C: Graceful>(
     let linger = milliseconds(limits.header_timeout_ms);
     let mut ending: Option<(Instant, EndCause)> = None;
     let mut deadline = Deadline::default();
+    let multiplexed = activity.is_multiplexed();
+    let mut draining = Drain::new(draining);
     loop {
         let late = poll_fn(|context| {
             let at = match ending {
@@ -261,8 +264,8 @@ async fn supervise<C: Graceful>(
             outcome = connection.as_mut() => {
                 return end_cause(outcome, activity, ending.map(|(_, cause)| cause));
             }
-            () = drained(draining), if ending.is_none() => EndCause::Closed,
-            () = activity.quiet.notified() => continue,
+            () = draining.started(), if ending.is_none() => EndCause::Closed,
+            () = activity.quiet.notified(), if multiplexed => continue,
             () = late => match (ending, activity.deadline()) {
                 (Some((_, cause)), _) => return cause,
                 (None, Some((_, EndCause::Idle))) => EndCause::Idle,
@@ -272,6 +275,36 @@ async fn supervise<C: Graceful>(
         };
         connection.as_mut().end_gracefully();
         ending = Some((Instant::now(), cause));
+    }
+}
+
+/// The start of draining, as a connection that is polled with every request waits for it: the
+/// channel is shared by all connections, and waiting for it takes a lock.
+struct Drain<'a> {
+    /// Tells without a lock that there is news.
+    news: watch::Receiver<bool>,
+    started: Pin<Box<dyn Future<Output = ()> + Send + 'a>>,
+    /// Whom the channel wakes.
+    woken: Option<Waker>,
+}
+
+impl<'a> Drain<'a> {
+    fn new(draining: &'a mut watch::Receiver<bool>) -> Self {
+        Drain { news: draining.clone(), started: Box::pin(drained(draining)), woken: None }
+    }
+
+    /// Ready once the server drains; not to be called again then.
+    async fn started(&mut self) {
+        poll_fn(|context| {
+            let known = self.woken.as_ref().is_some_and(|woken| woken.will_wake(context.waker()));
+            // An error means that the sender has gone, which is news as well.
+            if known && matches!(self.news.has_changed(), Ok(false)) {
+                return Poll::Pending;
+            }
+            self.woken = Some(context.waker().clone());
+            self.started.as_mut().poll(context)
+        })
+        .await;
     }
 }
 

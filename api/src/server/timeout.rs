@@ -3,28 +3,33 @@
 use std::{
     future::Future,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker, ready},
 };
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// A deadline inside a hand-written poll function. The timer is allocated at the first `arm`, so a
-/// deadline that is never needed costs nothing.
+/// deadline that is never needed costs nothing. A deadline that only moves away leaves the timer where
+/// it is and looks again when that runs out: moving a timer takes a lock, and connections move theirs
+/// with every request.
 #[derive(Default)]
 pub(super) struct Deadline {
     sleep: Option<Pin<Box<Sleep>>>,
     at: Option<Instant>,
+    /// Whom the timer wakes, as far as is known.
+    woken: Option<Waker>,
 }
 
 impl Deadline {
     /// Sets or moves the deadline.
     pub(super) fn arm(&mut self, at: Instant) {
-        if self.at == Some(at) {
-            return;
-        }
         self.at = Some(at);
         match &mut self.sleep {
-            Some(sleep) => sleep.as_mut().reset(at),
+            Some(sleep) if at < sleep.deadline() => {
+                sleep.as_mut().reset(at);
+                self.woken = None;
+            }
+            Some(_) => {}
             None => self.sleep = Some(Box::pin(sleep_until(at))),
         }
     }
@@ -39,9 +44,18 @@ impl Deadline {
 
     /// Ready once an armed deadline has passed. Without one it never is, and registers no waker.
     pub(super) fn poll_passed(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        match &mut self.sleep {
-            Some(sleep) if self.at.is_some() => sleep.as_mut().poll(context),
-            _ => Poll::Pending,
+        let (Some(sleep), Some(at)) = (&mut self.sleep, self.at) else { return Poll::Pending };
+        // The timer knows already whom to wake.
+        if !sleep.is_elapsed() && self.woken.as_ref().is_some_and(|woken| woken.will_wake(context.waker())) {
+            return Poll::Pending;
+        }
+        self.woken = Some(context.waker().clone());
+        loop {
+            ready!(sleep.as_mut().poll(context));
+            if sleep.deadline() >= at {
+                return Poll::Ready(());
+            }
+            sleep.as_mut().reset(at);
         }
     }
 }
@@ -71,5 +85,23 @@ mod tests {
         deadline.arm(Instant::now() + Duration::from_secs(1));
         poll_fn(|context| deadline.poll_passed(context)).await;
         assert_eq!(begin.elapsed().as_secs(), 68);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_that_moves_away_again_and_again_passes_once() {
+        let begin = Instant::now();
+        let mut deadline = Deadline::default();
+        for second in 1..=60 {
+            deadline.arm(Instant::now() + Duration::from_secs(10));
+            let early = timeout(Duration::from_secs(1), poll_fn(|context| deadline.poll_passed(context))).await;
+            assert!(early.is_err(), "after {second} s");
+        }
+        poll_fn(|context| deadline.poll_passed(context)).await;
+        assert_eq!(begin.elapsed().as_secs(), 69);
+        // Nearer again, after the timer ran out.
+        deadline.arm(Instant::now() + Duration::from_secs(100));
+        deadline.arm(Instant::now() + Duration::from_secs(2));
+        poll_fn(|context| deadline.poll_passed(context)).await;
+        assert_eq!(begin.elapsed().as_secs(), 71);
     }
 }
