@@ -38,12 +38,14 @@ bench:
 	$(CARGO) bench --package orlop-benches
 
 # Orlop, docker-registry and nginx under the same load, REPEAT times in turns, and any registry given
-# as REGISTRY=http://HOST:PORT; writes docs/comparison.md and docs/comparison.svg.
+# as REGISTRY=http://HOST:PORT; writes docs/comparison.md and docs/comparison.svg. SKIP names parts to leave
+# out: registries, files, tls, memory.
 compare:
 	scripts/setup build
 	scripts/setup compare
 	$(CARGO) build --release --bin orlop
-	benches/compare/compare.py --orlop $(BINARIES)/orlop --repeat $(REPEAT) $(if $(REGISTRY),--registry $(REGISTRY))
+	benches/compare/compare.py --orlop $(BINARIES)/orlop --repeat $(REPEAT) $(addprefix --skip ,$(SKIP)) \
+		$(if $(REGISTRY),--registry $(REGISTRY))
 
 # Every fuzz target for FUZZ_SECONDS each.
 fuzz:

@@ -4,7 +4,7 @@
 In: Orlop's binary; docker-registry, nginx and wrk installed. Out: docs/comparison.md and
 docs/comparison.svg. Servers take turns: one is loaded at a time, in every round each load goes through
 all servers before the next load begins, and rounds begin with another server each. Every round has
-new processes and empty stores.
+new processes and empty stores. Memory is measured once, after the rounds.
 """
 
 import sys
@@ -14,7 +14,6 @@ sys.dont_write_bytecode = True
 
 import argparse
 import os
-import platform
 import random
 import shutil
 import signal
@@ -24,7 +23,9 @@ from datetime import date
 from pathlib import Path
 
 import chart
+import conditions
 import load
+import memory
 import report
 import servers
 from servers import Failure
@@ -32,7 +33,9 @@ from servers import Failure
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 # No round begins that would not end within so much time for each that was asked for.
-ROUND_SECONDS_MAX = 110
+ROUND_SECONDS_MAX = 135
+
+PARTS = ("registries", "files", "tls", "memory")
 
 # Seeds of `orlop bench` are smaller.
 SEEDS = 2**48
@@ -54,8 +57,8 @@ def main():
     except Failure as failure:
         sys.exit(f"compare: {failure}")
     print(text)
-    (DOCS / "comparison.md").write_text(text)
-    (DOCS / "comparison.svg").write_text(drawing)
+    (options.output / "comparison.md").write_text(text)
+    (options.output / "comparison.svg").write_text(drawing)
 
 
 def _options():
@@ -64,7 +67,11 @@ def _options():
     parser.add_argument("--registry", metavar="URL", help="one more registry to compare with")
     parser.add_argument("--repeat", type=int, default=3, metavar="N", help="rounds (3)")
     parser.add_argument("--seconds", type=int, default=2, metavar="N", help="how long a turn is measured (2)")
+    parser.add_argument("--skip", action="append", default=[], choices=PARTS, help="leave out a part")
+    parser.add_argument("--output", type=Path, default=DOCS, metavar="DIR", help="where the result is written (docs)")
     options = parser.parse_args()
+    if len(set(options.skip)) == len(PARTS):
+        parser.error("--skip leaves nothing to measure")
     if options.repeat < 1 or options.seconds < 1:
         parser.error("--repeat and --seconds must be at least 1")
     return options
@@ -81,17 +88,24 @@ class Comparison:
         others = ["distribution"] + ([self.remote.name] if self.remote else [])
         self.registries = report.Section(
             title="Registries",
-            client="`orlop bench`. Bytes are those of bodies; a push ends when it is acknowledged. Of pulls under pushes,\n"
-            "which take half of the connections each, bytes are of both and the latency is of pulls.",
+            client=conditions.REGISTRY_CLIENT,
             servers=["Orlop", *others],
             loads=load.BENCH_LOADS,
         )
         self.files = report.Section(
             title="Orlop and a file server",
-            client="`wrk`, two threads; hot content, the same bytes from both. It cannot send HEAD.",
-            servers=["Orlop", "nginx"],
+            client=conditions.FILE_CLIENT,
+            servers=["Orlop", "nginx", "nginx, Debian's"],
             loads=load.FILE_LOADS,
         )
+        self.secure = report.Section(
+            title="Orlop and a file server, over TLS",
+            client="",
+            servers=["Orlop", "nginx"],
+            loads=load.TLS_LOADS,
+        )
+        # States in which memory was measured: what, how many, and what was found by name of the server.
+        self.states = []
         self.rounds = 0
         self.load_averages = []
 
@@ -103,11 +117,17 @@ class Comparison:
             if begun - start + longest > ROUND_SECONDS_MAX * self.options.repeat:
                 _say(f"stopped after {number} rounds: another would take too long")
                 break
-            self._registries(number)
-            self._files(number)
+            for part, measure in (("registries", self._registries), ("files", self._files), ("tls", self._tls)):
+                if self._has(part):
+                    measure(number)
             self.rounds += 1
             longest = max(longest, time.monotonic() - begun)
+        if self._has("memory"):
+            self._memory()
         self.load_averages.append(os.getloadavg())
+
+    def _has(self, part):
+        return part not in self.options.skip
 
     def _registries(self, number):
         def use(running):
@@ -127,21 +147,63 @@ class Comparison:
 
     def _files(self, number):
         contents = load.contents()
+        self._with(
+            lambda running: self._use_files(self.files, running, contents, number),
+            lambda place: servers.orlop(self.binary, place),
+            lambda place: servers.nginx(place, contents),
+            lambda place: servers.nginx_debian(place, contents),
+        )
+
+    def _tls(self, number):
+        contents = load.contents()
+        certificate = servers.Certificate(self.work)
 
         def use(running):
-            orlop, nginx = running
-            paths = {orlop: load.push(orlop, contents), nginx: {name: f"/{name}" for name in contents}}
-            addresses = {server: load.check(server, paths[server], contents) for server in running}
-            os.sync()
-            for index, each in enumerate(self.files.loads):
-                for server in _turned(running, number + index):
-                    _say(f"round {number + 1}: {each.label}: {server.name}")
-                    measured = load.run_wrk(each, server, addresses[server][each.content], self.options.seconds)
-                    self.files.add(each, server.name, measured)
-            for server in running:
-                self.files.add_resident(server.name, server.resident_bytes())
+            ciphers = {server.cipher() for server in running}
+            if len(ciphers) > 1:
+                raise Failure(f"the servers choose other ciphers: {', '.join(sorted(ciphers))}")
+            self.secure.client = conditions.TLS_CLIENT.format(cipher=ciphers.pop())
+            self._use_files(self.secure, running, contents, number)
 
-        self._with(use, lambda place: servers.orlop(self.binary, place), lambda place: servers.nginx(place, contents))
+        self._with(
+            use,
+            lambda place: servers.orlop(self.binary, place, certificate),
+            lambda place: servers.nginx_tls(place, contents, certificate),
+        )
+
+    def _use_files(self, section, running, contents, number):
+        """Loads Orlop, the first, and servers of files with the same contents."""
+        orlop, *others = running
+        paths = {server: {name: f"/{name}" for name in contents} for server in others}
+        paths[orlop] = load.push(orlop, contents)
+        addresses = {server: load.check(server, paths[server], contents) for server in running}
+        os.sync()
+        for index, each in enumerate(section.loads):
+            for server in _turned(running, number + index):
+                _say(f"round {number + 1}: {each.label}: {server.name}")
+                measured = load.run_wrk(each, server, addresses[server][each.content], self.options.seconds)
+                section.add(each, server.name, measured)
+        for server in running:
+            section.add_resident(server.name, server.resident_bytes())
+
+    def _memory(self):
+        starts = (lambda place: servers.orlop(self.binary, place), servers.distribution)
+        states = (
+            (f"{memory.CONNECTIONS:,} idle connections, each after one request", memory.CONNECTIONS, memory.connections),
+            (conditions.UPLOADS.format(memory=memory), memory.UPLOADS, memory.uploads),
+        )
+        for state, count, measure in states:
+            found = {}
+
+            def use(running, state=state, measure=measure, found=found):
+                for server in running:
+                    _say(f"{state}: {server.name}")
+                    found[server.name] = measure(server)
+
+            # One after the other, so that nothing that one has left to do is in the other's way.
+            for start in starts:
+                self._with(use, start)
+            self.states.append((state, count, found))
 
     def _with(self, use, *starts):
         """Starts servers in directories of their own, uses them, and stops them whatever happened."""
@@ -160,36 +222,44 @@ class Comparison:
                 shutil.rmtree(place)
 
     def text(self):
+        sections = [report.tables(section) for section in self._sections()]
+        if self.states:
+            sections.append(report.memory(["Orlop", "distribution"], self.states))
         return "\n".join([
             "# Comparison\n",
             f"Made by `make compare` on {date.today().isoformat()}. Ratios hold for one run on one machine; absolute",
             "figures mean nothing elsewhere.\n",
             "![Ratios of throughput and efficiency](comparison.svg)\n",
             self._conditions(),
-            report.tables(self.registries),
-            report.tables(self.files),
-            REPEAT,
+            *sections,
+            conditions.REPEAT,
         ])
+
+    def _sections(self):
+        return [section for section in (self.registries, self.files, self.secure) if section.turns]
 
     def _conditions(self):
         before, after = (", ".join(f"{value:.1f}" for value in each) for each in self.load_averages)
         found = self.versions
         versions = f"Orlop {found['Orlop']}, distribution {found['distribution']} (Debian's docker-registry), "
         versions += f"nginx {found['nginx']}, wrk {found['wrk']}"
-        machine = f"{os.cpu_count()} processors ({_processor()}), Linux {platform.release().split('-')[0]}, {_file_system(self.work)}"
-        return CONDITIONS.format(
-            machine=machine, versions=versions, before=before, after=after, rounds=self.rounds,
+        return conditions.CONDITIONS.format(
+            machine=conditions.machine(self.work), versions=versions, before=before, after=after, rounds=self.rounds,
             seconds=self.options.seconds, seed=self.seed,
         )
 
     def chart(self):
         groups = [
-            (f"{section.servers[0]} / {other}", [_chart_row(section, each, other) for each in section.loads])
-            for section in (self.registries, self.files)
+            (_heading(section, other), [_chart_row(section, each, other) for each in section.rates()])
+            for section in self._sections()
             for other in section.servers[1:]
         ]
         legend = ("throughput", "work per second of the server's processor time")
         return chart.chart("Orlop against others: above 1, Orlop does more", legend, groups)
+
+
+def _heading(section, other):
+    return f"{section.servers[0]} / {other}" + (", over TLS" if "TLS" in section.title else "")
 
 
 def _chart_row(section, each, other):
@@ -205,60 +275,6 @@ def _turned(running, places):
 def _say(text):
     print(f"compare: {text}", file=sys.stderr, flush=True)
 
-
-def _processor():
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.machine()
-
-
-def _file_system(path):
-    """The kind of file system that `path` lies on: the longest mount point above it."""
-    found = ("", "an unknown file system")
-    for line in Path("/proc/mounts").read_text().splitlines():
-        _, place, kind, *_ = line.split()
-        if path.is_relative_to(place) and len(place) >= len(found[0]):
-            found = (place, kind)
-    return found[1]
-
-
-CONDITIONS = """\
-## Conditions
-
-- Machine: {machine}.
-- Load average over 1, 5 and 15 minutes: {before} at the start, {after} at the end. Above what the
-  comparison itself makes, that is other work, which takes processor and device away from whoever has the turn.
-- Versions: {versions}.
-- Rounds: {rounds}, of {seconds} s for each load and server (pushes of 100 MiB: 8 requests), in turns, with new
-  processes and empty stores each. Shown are medians, with the lowest and the highest round in
-  parentheses; ratios are of the same round. Seed of the first round: {seed}.
-- Orlop runs with its defaults but for the log, which has errors only: a push is acknowledged when it is
-  on the device, and everything that is read is verified before it is sent.
-- distribution runs with the storage section of Debian's configuration, deletion being enabled, and its log
-  has errors only. It syncs the files it writes, eleven times for one pushed blob as strace shows, but no
-  directory, so that after a power cut a file can lack its name. It does not verify what it reads.
-- nginx serves files with sendfile, cached open files, two workers and no log. It verifies nothing.
-- Stores are on one file system. The client runs on the same processors and takes its share; throughput is
-  of both together, processor time is of the server alone. What the kernel does later in threads of its
-  own, such as writing back what was not synced, is in nobody's processor time, and a sync after each turn
-  keeps it out of the next one.
-- Processor time is counted in steps of 10 ms, for the measured phase and up to 20 ms more.
-- Resident memory is without the page cache, which distribution and nginx rely on for hot content.
-"""
-
-REPEAT = """\
-## How to repeat
-
-```sh
-make compare                                  # three rounds, under six minutes
-make compare REPEAT=5                         # more rounds
-make compare REGISTRY=http://127.0.0.1:5000   # one more registry, which should be empty
-```
-
-The last line also loads a registry that runs already; what was pushed there is deleted again, and
-nothing is known of its processor time and memory.
-"""
 
 if __name__ == "__main__":
     main()

@@ -5,7 +5,6 @@ In: a server that answers. Out: a `Measurement`. The clients are `orlop bench` f
 """
 
 import hashlib
-import http.client
 import json
 import os
 import subprocess
@@ -37,12 +36,16 @@ class Measurement:
 
     requests_per_second: float
     bytes_per_second: float
+    p50_seconds: float
     p99_seconds: float
     # The server's processor time while it was measured; none if nothing is known of its processes.
     cpu_seconds: float | None
     # What that processor time was for.
     requests: int
     bytes: int
+    # Of the same requests in the state that the load compares with.
+    calm_p50_seconds: float | None = None
+    calm_p99_seconds: float | None = None
     failures: list = field(default_factory=list)
 
 
@@ -54,6 +57,10 @@ class BenchLoad:
     connections: int
     in_bytes: bool = False
     requests: int | None = None
+    # The part of the result that has latencies to compare with: what they are of, and its name.
+    calm: tuple[str, str] | None = None
+    # Whether only its latencies mean anything: the rate is that of what else it does.
+    is_latency: bool = False
 
     @property
     def label(self):
@@ -69,7 +76,10 @@ class FileLoad:
     in_bytes: bool = False
     # Whether the request says which content it has already, so that the answer has no body.
     conditional: bool = False
+    method: str = "GET"
     connections: int = 16
+    calm = None
+    is_latency = False
 
 
 BENCH_LOADS = [
@@ -83,14 +93,24 @@ BENCH_LOADS = [
     BenchLoad("orlop pull blob 100MiB", 4, in_bytes=True),
     BenchLoad("orlop get manifest", 16),
     BenchLoad("orlop head blob", 16),
-    BenchLoad("orlop pull under push", 16, in_bytes=True),
+    BenchLoad("orlop pull under push", 16, in_bytes=True, calm=("idle", "before any push")),
+    BenchLoad("orlop pull under slow pushes", 1000, calm=("idle", "before any push"), is_latency=True),
+    BenchLoad("orlop pull just pushed 1MiB", 1, requests=200, calm=("second pull", "second pull"), is_latency=True),
+    BenchLoad("orlop pull just pushed 100MiB", 1, requests=5, calm=("second pull", "second pull"), is_latency=True),
 ]
 
 FILE_LOADS = [
     FileLoad("GET blob 1 MiB", "blob-1MiB", in_bytes=True),
     FileLoad("GET blob 100 MiB", "blob-100MiB", in_bytes=True),
-    FileLoad("GET manifest 4 KiB", "manifest"),
+    FileLoad("GET manifest 4 KiB by tag", "manifest"),
+    # wrk waits for the bytes that an answer to HEAD only announces, unless there are none.
+    FileLoad("HEAD blob, empty", "blob-empty", method="HEAD"),
     FileLoad("GET blob, not modified (304)", "blob-1MiB", conditional=True),
+]
+
+TLS_LOADS = [
+    FileLoad("GET blob 1 MiB", "blob-1MiB", in_bytes=True),
+    FileLoad("GET blob 100 MiB", "blob-100MiB", in_bytes=True),
 ]
 
 
@@ -139,10 +159,14 @@ def run_bench(client, load, server, seconds, seed):
         raise Failure(f"{load.label} against {server.name}: {done.stderr.strip() or 'no result'}") from None
     pushes = outcome["parts"].get("push", {}).get("count", 0)
     moved = outcome["bytes_sent"] + outcome["bytes_received"]
+    calm = outcome["parts"].get(load.calm[0], {}) if load.calm else {}
     return Measurement(
         requests_per_second=outcome["requests_per_second_measured"],
         bytes_per_second=outcome["megabytes_per_second"] * 1e6,
+        p50_seconds=outcome["latency"]["p50_us"] / 1e6,
         p99_seconds=outcome["latency"]["p99_us"] / 1e6,
+        calm_p50_seconds=calm["p50_us"] / 1e6 if calm else None,
+        calm_p99_seconds=calm["p99_us"] / 1e6 if calm else None,
         cpu_seconds=clock.of_last(outcome["measured_seconds"]),
         requests=outcome["completed"] + pushes,
         bytes=moved,
@@ -155,7 +179,7 @@ def run_wrk(load, server, address, seconds):
     path, etag = address
     command = [program("wrk"), "--threads", "2", "--connections", str(load.connections)]
     command += ["--duration", f"{seconds}s", "--timeout", "30s", "--script", WRK_SCRIPT, server.url + path]
-    environment = dict(os.environ, ETAG=etag if load.conditional else "")
+    environment = dict(os.environ, ETAG=etag if load.conditional else "", METHOD=load.method)
     clock, done = _timed(command, server, environment)
     try:
         seen = json.loads(done.stdout.splitlines()[-1])
@@ -165,6 +189,7 @@ def run_wrk(load, server, address, seconds):
     return Measurement(
         requests_per_second=seen["requests"] / took,
         bytes_per_second=seen["bytes"] / took,
+        p50_seconds=seen["p50_microseconds"] / 1e6,
         p99_seconds=seen["p99_microseconds"] / 1e6,
         cpu_seconds=clock.of_last(took),
         requests=seen["requests"],
@@ -189,7 +214,7 @@ def _timed(command, server, environment=None):
 
 def contents():
     """The same bytes for both sides of the comparison of files, by name."""
-    blobs = {"blob-1MiB": os.urandom(MIB), "blob-100MiB": os.urandom(100 * MIB)}
+    blobs = {"blob-1MiB": os.urandom(MIB), "blob-100MiB": os.urandom(100 * MIB), "blob-empty": b""}
     config = b"{}"
     manifest = {
         "schemaVersion": 2,
@@ -204,14 +229,14 @@ def contents():
 
 def push(server, files):
     """Pushes `contents()`; gives the path of each by name."""
-    paths = {name: f"/v2/{REPOSITORY}/blobs/{_digest(files[name])}" for name in files if name != "manifest"}
+    paths = {name: f"/v2/{REPOSITORY}/blobs/{digest(files[name])}" for name in files if name != "manifest"}
     for name in paths:
-        answer = _request(server, "POST", f"/v2/{REPOSITORY}/blobs/uploads/", expected=202)
+        answer = request(server, "POST", f"/v2/{REPOSITORY}/blobs/uploads/", expected=202)
         place = urljoin(server.url, answer.headers["Location"])
-        place += ("&" if urlsplit(place).query else "?") + f"digest={_digest(files[name])}"
-        _request(server, "PUT", place.removeprefix(server.url), files[name], expected=201)
-    paths["manifest"] = f"/v2/{REPOSITORY}/manifests/{_digest(files['manifest'])}"
-    _request(server, "PUT", paths["manifest"], files["manifest"], MANIFEST_TYPE, expected=201)
+        place += ("&" if urlsplit(place).query else "?") + f"digest={digest(files[name])}"
+        request(server, "PUT", place.removeprefix(server.url), files[name], expected=201)
+    paths["manifest"] = f"/v2/{REPOSITORY}/manifests/latest"
+    request(server, "PUT", paths["manifest"], files["manifest"], MANIFEST_TYPE, expected=201)
     return paths
 
 
@@ -220,15 +245,16 @@ def check(server, paths, files):
     Errors: the bytes are others than those of `files`."""
     addresses = {}
     for name, path in paths.items():
-        answer = _request(server, "GET", path, expected=200)
+        answer = request(server, "GET", path, expected=200)
         if answer.content != files[name]:
             raise Failure(f"{server.name} answers GET {path} with other bytes than it was given")
         addresses[name] = (path, answer.headers["ETag"] or "")
     return addresses
 
 
-def _request(server, method, path, body=b"", media_type="application/octet-stream", *, expected):
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=TURN_SECONDS_MAX)
+def request(server, method, path, body=b"", media_type="application/octet-stream", *, expected):
+    """One request on a connection of its own. Errors: the answer is not the expected one."""
+    connection = server.connection(TURN_SECONDS_MAX)
     try:
         connection.request(method, path, body, {"Content-Type": media_type, "Content-Length": str(len(body))})
         answer = connection.getresponse()
@@ -242,9 +268,10 @@ def _request(server, method, path, body=b"", media_type="application/octet-strea
     return answer
 
 
-def _digest(content):
+def digest(content):
+    """As registries write it."""
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
 def _descriptor(media_type, content):
-    return {"mediaType": media_type, "digest": _digest(content), "size": len(content)}
+    return {"mediaType": media_type, "digest": digest(content), "size": len(content)}

@@ -7,7 +7,7 @@ the lowest and the highest; ratios are made round by round before their median i
 from dataclasses import dataclass, field
 from statistics import median
 
-from load import GB, MIB
+from load import GB, KIB, MIB
 
 
 @dataclass
@@ -40,6 +40,10 @@ class Section:
         pairs = zip(self.values(load, self.servers[0], measure), self.values(load, other, measure))
         return [one / two for one, two in pairs if one and two]
 
+    def rates(self):
+        """The loads whose throughput means something."""
+        return [load for load in self.loads if not load.is_latency]
+
     def failures(self):
         lines = []
         for (label, server), turns in self.turns.items():
@@ -55,6 +59,13 @@ def throughput(load):
 
 def p99(turn):
     return turn.p99_seconds
+
+
+# Percentiles by name: how to read them of the calmer state, and of the load.
+CALM = [
+    ("50th", lambda turn: turn.calm_p50_seconds, lambda turn: turn.p50_seconds),
+    ("99th", lambda turn: turn.calm_p99_seconds, p99),
+]
 
 
 def cpu(load):
@@ -82,6 +93,8 @@ def tables(section):
     """The section as Markdown."""
     parts = [f"## {section.title}\n", f"Client: {section.client}\n", "### Throughput\n", _throughput(section)]
     parts += ["\n### Latency, 99th percentile\n", _latency(section)]
+    if any(load.calm for load in section.loads):
+        parts += ["\n### Latency beside that of a calmer state\n", _calm(section)]
     parts += ["\n### Processor time of the server\n", _cpu(section)]
     if section.resident:
         parts += ["\n### Resident memory of the server after its load\n", _resident(section)]
@@ -94,7 +107,7 @@ def tables(section):
 def _throughput(section):
     first, *others = section.servers
     rows = [["load", "connections", *section.servers, *(f"{first} / {other}" for other in others)]]
-    for load in section.loads:
+    for load in section.rates():
         measure = throughput(load)
         show = _megabytes if load.in_bytes else _rate
         row = [load.label, str(load.connections)]
@@ -113,10 +126,25 @@ def _latency(section):
     return _table(rows)
 
 
+def _calm(section):
+    rows = [["load", "compared with", "percentile"]]
+    for server in section.servers:
+        rows[0] += [f"{server}, calm", server, "times"]
+    for load in section.loads:
+        for name, quiet, loud in CALM if load.calm else []:
+            row = [load.label, load.calm[1], name]
+            for server in section.servers:
+                before, after = section.values(load, server, quiet), section.values(load, server, loud)
+                times = [two / one for one, two in zip(before, after) if one and two]
+                row += [_middle(before, _time), _middle(after, _time), _spread(times, figure)]
+            rows.append(row)
+    return _table(rows)
+
+
 def _cpu(section):
     first, *others = section.servers
     rows = [["load", "seconds per", *section.servers, *(f"{first} / {other}" for other in others)]]
-    for load in section.loads:
+    for load in section.rates():
         cost = cpu(load)
         row = [load.label, "GB" if load.in_bytes else "1000 requests"]
         row += [_spread(section.values(load, server, cost), figure) for server in section.servers]
@@ -128,6 +156,26 @@ def _resident(section):
     rows = [list(section.servers)]
     rows.append([_spread(section.resident.get(name, []), _mebibytes) for name in section.servers])
     return _table(rows)
+
+
+def memory(servers, states):
+    """What `servers` take, as Markdown. `states`: of each, what it is, how many there are of it, and by
+    name of the server what was found."""
+    rows = [["state", *servers]]
+    first = states[0][2]
+    rows.append(["idle, empty store"] + [_mebibytes(first[name].idle) for name in servers])
+    failures = []
+    for state, count, found in states:
+        above = {name: found[name].busy - found[name].idle for name in servers}
+        rows.append([f"{state}: above idle"] + [_mebibytes(above[name]) for name in servers])
+        rows.append(["of that for each"] + [f"{figure(above[name] / count / KIB)} KiB" for name in servers])
+        if any(found[name].sent_bytes for name in servers):
+            rows.append(["bytes sent meanwhile"] + [f"{figure(found[name].sent_bytes / GB)} GB" for name in servers])
+        failures += [f"- {name}, {state}: {failure}" for name in servers for failure in found[name].failures]
+    parts = ["## Resident memory\n", _table(rows)]
+    if failures:
+        parts += ["\n### Did not go as it should\n", "\n".join(failures)]
+    return "\n".join(parts) + "\n"
 
 
 def figure(value):
@@ -164,6 +212,11 @@ def _spread(values, show):
     if len(known) == 1:
         return show(known[0])
     return f"{show(median(known))} ({show(min(known))} to {show(max(known))})"
+
+
+def _middle(values, show):
+    known = [value for value in values if value is not None]
+    return show(median(known)) if known else "-"
 
 
 def _table(rows):

@@ -143,11 +143,11 @@ fn every_workload_of_small_size_succeeds_and_cleans_up() {
     let (code, report) = run(&[&service.url(), "-c", "2", "-n", "5", "-r", "some/prefix", "-t", filter]);
     assert_eq!((code, &report["failed"]), (Some(0), &Value::Bool(false)), "{report}");
     let workloads = report["workloads"].as_array().expect("a list");
-    assert_eq!(workloads.len(), 16, "{report}");
+    assert_eq!(workloads.len(), 18, "{report}");
     for load in workloads {
         assert_eq!(load["failures"], Value::Array(vec![]), "{load}");
         assert!(load["requests_per_second"].as_f64() > Some(0.0), "{load}");
-        if load["name"] != "orlop pull under push" {
+        if !load["name"].as_str().expect("a name").contains("under") {
             // Five are rounded down to a multiple of the workers.
             assert_eq!((&load["planned"], &load["completed"]), (&4.into(), &4.into()), "{load}");
         }
@@ -173,7 +173,7 @@ fn bytes_and_responses_are_those_that_the_workload_moves() {
         "-n",
         "6",
         "-t",
-        "^orlop .*blob|5 layers|mounted|^Pull 1MB$",
+        "^orlop .*blob|5 layers|mounted|^Pull 1MB$|pushed 1MiB|slow",
         "--unique-bytes-max",
         "10000000",
     ]);
@@ -187,6 +187,16 @@ fn bytes_and_responses_are_those_that_the_workload_moves() {
     is("orlop pull blob 1MiB", "/bytes_received", 6 << 20);
     is("orlop pull blob 1MiB", "/parts/ttfb/count", 6);
     is("orlop head blob", "/bytes_received", 0);
+    is("orlop pull just pushed 1MiB", "/bytes_sent", 6 << 20);
+    is("orlop pull just pushed 1MiB", "/bytes_received", 12 << 20);
+    is("orlop pull just pushed 1MiB", "/completed", 6);
+    is("orlop pull just pushed 1MiB", "/parts/push/count", 6);
+    is("orlop pull just pushed 1MiB", "/parts/second pull/count", 6);
+    // Each of the three pushes two seconds' worth; four others pull twice before that.
+    is("orlop pull under slow pushes", "/workers", 7);
+    is("orlop pull under slow pushes", "/bytes_sent", 6 * 65_536);
+    is("orlop pull under slow pushes", "/parts/push/count", 6);
+    is("orlop pull under slow pushes", "/parts/idle/count", 8);
     is("orlop push same image mounted", "/counts/blobs mounted", 6 * 4);
     is("orlop push image 1 of 5 layers new", "/counts/blobs sent", 6 * 2);
     is("orlop push image 1 of 5 layers new", "/counts/blobs skipped", 6 * 4);
@@ -228,6 +238,42 @@ fn a_time_ends_a_workload() {
     let load = workload(&report, "orlop head blob");
     assert!(load["measured_seconds"].as_f64() >= Some(0.3), "{load}");
     assert_eq!(load["planned"], Value::Null);
+}
+
+#[test]
+fn slow_pushes_take_the_whole_time_and_pulls_are_measured_before_and_beside_them() {
+    let service = Service::start();
+    let (code, report) = run(&[
+        &service.url(),
+        "-c",
+        "20",
+        "--duration",
+        "0.4",
+        "--slow-push-rate",
+        "100000",
+        "-t",
+        "slow pushes|under push",
+    ]);
+    assert_eq!(code, Some(0), "{report}");
+    let load = workload(&report, "orlop pull under slow pushes");
+    assert_eq!((&load["workers"], &load["bytes_sent"]), (&24.into(), &(20 * 40_000).into()), "{load}");
+    assert_eq!(load["parts"]["push"]["count"], 20, "{load}");
+    assert!(load["parts"]["push"]["min_us"].as_f64() >= Some(400_000.0), "{load}");
+    for name in ["orlop pull under slow pushes", "orlop pull under push"] {
+        let load = workload(&report, name);
+        assert!(load["idle_seconds"].as_f64() >= Some(0.4), "{load}");
+        assert!(load["parts"]["idle"]["count"].as_u64() > Some(0), "{load}");
+        assert!(load["completed"].as_u64() > Some(0), "{load}");
+    }
+}
+
+#[test]
+fn a_failure_before_the_load_measures_nothing() {
+    let url = stub(|request| if request.contains("/blobs/sha256") { None } else { accept(request) });
+    let (code, report) = run(&[&url, "-c", "2", "-t", "under push", "--skip-cleanup"]);
+    assert_eq!(code, Some(1), "{report}");
+    let load = workload(&report, "orlop pull under push");
+    assert_eq!((&load["failures"][0]["phase"], &load["measured_seconds"]), (&"idle".into(), &0.0.into()), "{load}");
 }
 
 #[test]
@@ -316,6 +362,9 @@ fn flags_that_cannot_be_followed_are_code_2() {
         &[url, "-A", "nobody"],
         &["ftp://host"],
         &[url, "--seed", "281474976710656"],
+        &[url, "--insecure", "--cacert", "any"],
+        &["https://127.0.0.1:1", "--cacert", "/nothing/is/here"],
+        &["https://127.0.0.1:1", "--cacert", "/dev/null"],
     ] {
         assert_eq!(bench(arguments).status.code(), Some(2), "{arguments:?}");
     }
@@ -328,7 +377,7 @@ fn names_are_listed_without_a_registry() {
         assert!(output.status.success());
         String::from_utf8(output.stdout).expect("text").lines().map(str::to_owned).collect::<Vec<_>>()
     };
-    assert_eq!(names(&["-l"]).len(), 32);
+    assert_eq!(names(&["-l"]).len(), 35);
     assert_eq!(names(&["-l", "-t", "^On-demand"]), ["On-demand Sync 100MB", "On-demand Sync 1GB"]);
 }
 
@@ -373,17 +422,27 @@ fn progress_is_shown_on_request() {
 }
 
 #[test]
-fn a_registry_with_a_certificate_of_its_own_is_loaded() {
+fn a_registry_is_loaded_over_tls_if_its_certificate_is_trusted() {
     let directory = tempfile::tempdir().expect("a scratch directory");
-    let [cert, key, config] = ["cert.pem", "key.pem", "config.json"].map(|name| directory.path().join(name));
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let names = ["cert.pem", "key.pem", "other.pem", "config.json"];
+    let [cert, key, other, config] = names.map(|name| directory.path().join(name));
+    let make = || rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let made = make();
     fs::write(&cert, made.cert.pem()).expect("written");
+    fs::write(&other, make().cert.pem()).expect("written");
     fs::write(&key, made.signing_key.serialize_pem()).expect("written");
     fs::write(&config, format!(r#"{{"http": {{"tls": {{"cert": {cert:?}, "key": {key:?}}}}}}}"#)).expect("written");
     let service = Service::start_with(&[utf8(&config)]);
     let url = format!("https://localhost:{}", service.address.port());
-    let (code, report) = run(&[&url, "-n", "2", "-t", "^orlop pu.. blob 4KiB"]);
-    assert_eq!((code, report["url"].as_str()), (Some(0), Some(url.as_str())), "{report}");
+    for trust in [&["--cacert", utf8(&cert)][..], &["--insecure"]] {
+        let (code, report) = run(&[&[url.as_str(), "-n", "2", "-t", "^orlop pu.. blob 4KiB"], trust].concat());
+        assert_eq!((code, report["url"].as_str()), (Some(0), Some(url.as_str())), "{report}");
+    }
+    for trust in [&["--cacert", utf8(&other)][..], &[]] {
+        let output = bench(&[&[url.as_str(), "-t", "head blob"], trust].concat());
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && error.contains("certificate"), "{error}");
+    }
 }
 
 fn utf8(path: &Path) -> &str {

@@ -29,7 +29,6 @@ use tokio_rustls::TlsConnector;
 use super::{
     gauge::Gauge,
     target::{Credentials, Target},
-    tls,
     upload::Upload,
 };
 
@@ -87,16 +86,20 @@ pub struct Client {
 }
 
 impl Client {
-    /// Does not connect yet. Errors: TLS cannot be set up.
-    pub fn new(target: &Arc<Target>, credentials: Option<&Credentials>, gauge: &Arc<Gauge>) -> Result<Self, Problem> {
-        let tls = target.https.then(tls::connector).transpose();
-        Ok(Self {
+    /// Does not connect yet. With `tls`, it will speak it.
+    pub fn new(
+        target: &Arc<Target>,
+        credentials: Option<&Credentials>,
+        tls: Option<&TlsConnector>,
+        gauge: &Arc<Gauge>,
+    ) -> Self {
+        Self {
             target: Arc::clone(target),
             authorization: credentials.map(|credentials| credentials.0.clone()),
-            tls: tls.map_err(|error| Problem(format!("TLS cannot be set up: {error}")))?,
+            tls: tls.cloned(),
             gauge: Arc::clone(gauge),
             link: None,
-        })
+        }
     }
 
     pub fn target(&self) -> &Target {

@@ -113,25 +113,33 @@ impl Reader {
     /// The next frame, at most [`FRAME_BYTES_MAX`] long, none at the end. Memory comes from
     /// `buffer`, which uses it again once earlier frames are dropped.
     pub fn next(&mut self, buffer: &mut BytesMut) -> Option<Bytes> {
+        self.next_within(FRAME_BYTES_MAX, buffer)
+    }
+
+    /// As [`Reader::next`], with frames of at most `bytes_max`, a multiple of [`STEP_BYTES`] up to
+    /// [`FRAME_BYTES_MAX`]. Held documents come whole.
+    pub fn next_within(&mut self, bytes_max: usize, buffer: &mut BytesMut) -> Option<Bytes> {
         if self.bytes_left == 0 {
             return None;
         }
         let frame = match &self.source {
             Source::Held(document) => document.clone(),
-            Source::Sparse { .. } if self.bytes_done > 0 => Bytes::from_static(&ZEROS[..frame_length(self.bytes_left)]),
-            Source::Sparse { .. } => self.generate(self.bytes_left.min(SPARSE_RANDOM_BYTES), buffer),
-            Source::Random { .. } => self.generate(self.bytes_left, buffer),
+            Source::Sparse { .. } if self.bytes_done > 0 => {
+                Bytes::from_static(&ZEROS[..length(self.bytes_left, bytes_max)])
+            }
+            Source::Sparse { .. } => self.generate(self.bytes_left.min(SPARSE_RANDOM_BYTES), bytes_max, buffer),
+            Source::Random { .. } => self.generate(self.bytes_left, bytes_max, buffer),
         };
         self.bytes_done += frame.len() as u64;
         self.bytes_left -= frame.len() as u64;
         Some(frame)
     }
 
-    fn generate(&mut self, bytes: u64, buffer: &mut BytesMut) -> Bytes {
-        let length = frame_length(bytes);
+    fn generate(&mut self, bytes: u64, bytes_max: usize, buffer: &mut BytesMut) -> Bytes {
+        let length = length(bytes, bytes_max);
         if buffer.capacity() < length {
             // Two frames: one is generated while the other is being written.
-            buffer.reserve(2 * FRAME_BYTES_MAX);
+            buffer.reserve(2 * bytes_max);
         }
         buffer.resize(length, 0);
         self.random.fill(buffer);
@@ -139,8 +147,9 @@ impl Reader {
     }
 }
 
-fn frame_length(bytes: u64) -> usize {
-    usize::try_from(bytes).map_or(FRAME_BYTES_MAX, |bytes| bytes.min(FRAME_BYTES_MAX))
+/// Of a frame when so many bytes are left.
+fn length(bytes: u64, bytes_max: usize) -> usize {
+    usize::try_from(bytes).map_or(bytes_max, |bytes| bytes.min(bytes_max))
 }
 
 #[cfg(test)]

@@ -5,9 +5,10 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, ValueEnum};
 
 use super::{
-    content::GIB,
+    content::{GIB, KIB},
     pattern::Pattern,
     target::{Credentials, Target},
+    tls::Trust,
 };
 
 /// More connections than any one process opens to one address.
@@ -20,13 +21,22 @@ const DURATION_SECONDS_MAX: f64 = 86_400.0;
 
 #[derive(Debug, Args)]
 pub struct Flags {
-    /// The registry: http://HOST:PORT or https://HOST (certificates are not verified).
+    /// The registry: http://HOST:PORT or https://HOST.
     #[arg(required_unless_present = "list_tests")]
     pub url: Option<Target>,
 
     /// Name and password for basic authentication.
     #[arg(short = 'A', long, value_name = "USER:PASSWORD")]
     pub auth_creds: Option<Credentials>,
+
+    /// Certificates, as PEM: over https, one of them must be the registry's or have signed it.
+    /// Without it, the system's are used.
+    #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
+    pub cacert: Option<PathBuf>,
+
+    /// Take any certificate over https; only that the registry holds its key is verified.
+    #[arg(short = 'k', long)]
+    pub insecure: bool,
 
     /// Workers, each with one connection and one request at a time.
     #[arg(short, long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=CONCURRENCY_MAX))]
@@ -37,7 +47,8 @@ pub struct Flags {
     #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=REQUESTS_MAX))]
     pub requests: Option<u64>,
 
-    /// Instead of a number of requests: measure each workload for so many seconds.
+    /// Instead of a number of requests: measure each workload for so many seconds; one that compares
+    /// with idle times takes as long again for those.
     #[arg(long, value_name = "SECONDS", value_parser = seconds, conflicts_with = "requests")]
     pub duration: Option<Duration>,
 
@@ -79,6 +90,10 @@ pub struct Flags {
     #[arg(long, value_name = "BYTES", default_value_t = 4 * GIB, value_parser = clap::value_parser!(u64).range(1..))]
     pub unique_bytes_max: u64,
 
+    /// How fast each upload of "orlop pull under slow pushes" goes, in bytes per second.
+    #[arg(long, value_name = "BYTES", default_value_t = 64 * KIB, value_parser = clap::value_parser!(u64).range(1..=GIB))]
+    pub slow_push_rate: u64,
+
     /// Show a line of progress every second, also when standard error is not a terminal.
     #[arg(long)]
     pub progress: bool,
@@ -97,6 +112,14 @@ impl Flags {
     pub fn pattern(&self) -> Result<Option<Pattern>, String> {
         let parsed = self.test_regex.as_deref().map(str::parse::<Pattern>).transpose();
         parsed.map_err(|error| format!("--test-regex: {error}"))
+    }
+
+    pub fn trust(&self) -> Trust<'_> {
+        match &self.cacert {
+            Some(file) => Trust::File(file),
+            None if self.insecure => Trust::Anyone,
+            None => Trust::System,
+        }
     }
 }
 

@@ -9,7 +9,10 @@ use std::{
     process::ExitCode,
     sync::{Arc, OnceLock, atomic::AtomicU64},
     thread,
+    time::Instant,
 };
+
+use tokio_rustls::TlsConnector;
 
 use crate::{
     exit::{Exit, Failure},
@@ -23,6 +26,7 @@ mod gauge;
 mod histogram;
 mod image;
 mod own;
+mod pace;
 mod pattern;
 mod phase;
 mod random;
@@ -40,13 +44,14 @@ use client::{Client, Problem};
 pub use flags::Flags;
 use flags::Format;
 use gauge::Gauge;
+use pace::Slow;
 use phase::{Phase, Progress};
 use random::{Random, derive};
 use registry::Session;
 use report::{Outcome, Parameters, Phases, Report, Skipped};
 use target::Target;
 use worker::{Run, Shared, Worker};
-use workload::{Amount, Plan, RateBasis, WORKLOADS, Workload};
+use workload::{Amount, Ask, Plan, RateBasis, WORKLOADS, Workload};
 
 /// Seeds have no more bits, so that every JSON reader keeps them whole.
 const SEED_BITS: u32 = 48;
@@ -76,7 +81,7 @@ pub async fn run(flags: &Flags) -> Result<ExitCode, Failure> {
             report.skipped.push(Skipped { name: workload.name, why: "needs --upstream-server-url" });
             continue;
         }
-        let outcome = bench.run(workload).await.map_err(|problem| Failure::new(Exit::Failed, problem))?;
+        let outcome = bench.run(workload).await;
         if flags.output_format != Format::Json {
             println!("{}", outcome.text());
         }
@@ -92,7 +97,9 @@ struct Bench<'a> {
     flags: &'a Flags,
     target: Arc<Target>,
     upstream: Option<Arc<Target>>,
-    amount: Amount,
+    ask: Ask,
+    /// If any of the registries speaks it.
+    tls: Option<TlsConnector>,
     shared: Arc<Run>,
     gauge: Arc<Gauge>,
     progress: Progress,
@@ -110,11 +117,19 @@ impl<'a> Bench<'a> {
             Some(seed) => seed,
             None => fresh_seed()?,
         };
+        let upstream = flags.upstream_server_url.clone();
+        let is_secure = target.https || upstream.as_ref().is_some_and(|upstream| upstream.https);
         Ok(Self {
             flags,
             target: Arc::new(target),
-            upstream: flags.upstream_server_url.clone().map(Arc::new),
-            amount: flags.duration.map_or(Amount::Requests(requests), Amount::Time),
+            upstream: upstream.map(Arc::new),
+            ask: Ask {
+                concurrency: flags.concurrency,
+                amount: flags.duration.map_or(Amount::Requests(requests), Amount::Time),
+                unique_bytes_max: flags.unique_bytes_max,
+                slow_push_rate: flags.slow_push_rate,
+            },
+            tls: is_secure.then(|| tls::connector(flags.trust())).transpose()?,
             shared: Arc::new(Run::new(seed, flags.repo.as_deref())),
             gauge: Arc::default(),
             progress: Progress::new(flags.progress),
@@ -123,17 +138,18 @@ impl<'a> Bench<'a> {
 
     /// Fails if the registry does not answer or does not take the credentials.
     async fn probe(&self) -> Result<(), Problem> {
-        let mut session = self.session(&self.target)?;
+        let mut session = self.session(&self.target);
         session.probe().await.map_err(|problem| Problem(format!("{} is not usable: {problem}", self.target)))
     }
 
-    fn session(&self, target: &Arc<Target>) -> Result<Session, Problem> {
-        let client = Client::new(target, self.flags.auth_creds.as_ref(), &self.gauge)?;
-        Ok(Session::new(client, &self.gauge))
+    fn session(&self, target: &Arc<Target>) -> Session {
+        let tls = self.tls.as_ref().filter(|_| target.https);
+        let client = Client::new(target, self.flags.auth_creds.as_ref(), tls, &self.gauge);
+        Session::new(client, &self.gauge)
     }
 
     fn report(&self) -> Report {
-        let (requests, duration_seconds) = match self.amount {
+        let (requests, duration_seconds) = match self.ask.amount {
             Amount::Requests(requests) => (Some(requests), None),
             Amount::Time(time) => (None, Some(time.as_secs_f64())),
         };
@@ -146,6 +162,7 @@ impl<'a> Bench<'a> {
                 requests,
                 duration_seconds,
                 unique_bytes_max: self.flags.unique_bytes_max,
+                slow_push_rate: self.flags.slow_push_rate,
                 repo: self.flags.repo.clone(),
                 filter: self.flags.test_regex.clone(),
                 skip_cleanup: self.flags.skip_cleanup,
@@ -158,48 +175,59 @@ impl<'a> Bench<'a> {
         }
     }
 
-    async fn run(&self, workload: &'static Workload) -> Result<Outcome, Problem> {
-        let plan = workload.job.plan(self.flags.concurrency, self.amount, self.flags.unique_bytes_max);
-        let workers = self.workers(workload, &plan)?;
+    async fn run(&self, workload: &'static Workload) -> Outcome {
+        let plan = workload.job.plan(&self.ask);
+        let workers = self.workers(workload, &plan);
         if let Some(worker) = workers.first() {
             workload.job.prepare(worker);
         }
         let run = |phase, workers| phase::run(phase, workload, workers, &self.gauge, self.progress);
         let mut set_up = run(Phase::SetUp, workers).await;
         let mut workers = std::mem::take(&mut set_up.workers);
-        let mut measured = None;
-        if set_up.tally.failures.is_empty() {
-            let deadline = plan.time.map(|time| std::time::Instant::now() + time);
-            let mut seen = run(Phase::Measure { deadline }, workers).await;
+        let mut failed = !set_up.tally.failures.is_empty();
+        let deadline = || plan.time.map(|time| Instant::now() + time);
+        let mut idle = None;
+        if !failed && workload.job.is_loaded() {
+            let quota = plan.quota.filter(|_| plan.time.is_none());
+            let seen = idle.insert(run(Phase::Idle { deadline: deadline(), quota }, workers).await);
             workers = std::mem::take(&mut seen.workers);
-            measured = Some(seen);
+            failed = !seen.tally.failures.is_empty();
+        }
+        let mut measured = None;
+        if !failed {
+            let seen = measured.insert(run(Phase::Measure { deadline: deadline() }, workers).await);
+            workers = std::mem::take(&mut seen.workers);
         }
         let cleanup = if self.flags.skip_cleanup { None } else { Some(run(Phase::CleanUp, workers).await) };
-        let phases = Phases { set_up, measured, cleanup };
-        Ok(outcome(workload, &plan, &phases))
+        let phases = Phases { set_up, idle, measured, cleanup };
+        outcome(workload, &plan, &phases)
     }
 
-    fn workers(&self, workload: &Workload, plan: &Plan) -> Result<Vec<Worker>, Problem> {
+    fn workers(&self, workload: &Workload, plan: &Plan) -> Vec<Worker> {
         let number = WORKLOADS.iter().position(|known| known.name == workload.name).unwrap_or_default();
         let seed = derive(self.shared.seed, number as u64);
-        let pushers = (0..plan.workers).filter(|&index| workload.job.is_pusher(index)).count();
-        let shared = Arc::new(Shared { seed, hot: OnceLock::new(), pushers_left: AtomicU64::new(pushers as u64) });
-        let worker = |index| {
-            Ok(Worker {
-                session: self.session(&self.target)?,
-                upstream: self.upstream.as_ref().map(|upstream| self.session(upstream)).transpose()?,
-                run: Arc::clone(&self.shared),
-                shared: Arc::clone(&shared),
-                index,
-                // Of a pair, the one that is measured goes on as long as the other makes load.
-                quota: plan.quota.filter(|_| !workload.job.is_paired() || workload.job.is_pusher(index)),
-                random: Random::new(derive(seed, index)),
-                blobs: Vec::new(),
-                images: Vec::new(),
-                pull_repos: Default::default(),
-                pushed: Vec::new(),
-                pushed_upstream: Vec::new(),
-            })
+        let pushers = (0..plan.workers).filter(|&index| workload.job.is_pusher(index)).count() as u64;
+        let shared = Arc::new(Shared {
+            seed,
+            hot: OnceLock::new(),
+            pushers,
+            pushers_left: AtomicU64::new(pushers),
+            slow: Slow::new(self.ask.slow_push_rate, self.ask.amount),
+        });
+        let worker = |index| Worker {
+            session: self.session(&self.target),
+            upstream: self.upstream.as_ref().map(|upstream| self.session(upstream)),
+            run: Arc::clone(&self.shared),
+            shared: Arc::clone(&shared),
+            index,
+            // Those that are measured under load go on as long as the others make it.
+            quota: plan.quota.filter(|_| !workload.job.is_loaded() || workload.job.is_pusher(index)),
+            random: Random::new(derive(seed, index)),
+            blobs: Vec::new(),
+            images: Vec::new(),
+            pull_repos: Default::default(),
+            pushed: Vec::new(),
+            pushed_upstream: Vec::new(),
         };
         (0..plan.workers).map(worker).collect()
     }
@@ -207,17 +235,20 @@ impl<'a> Bench<'a> {
 
 fn outcome(workload: &Workload, plan: &Plan, phases: &Phases) -> Outcome {
     let basis = workload.job.basis();
-    let planned = plan.quota.map(|quota| quota * plan.workers).filter(|_| !workload.job.is_paired());
+    let planned = plan.quota.map(|quota| quota * plan.workers).filter(|_| !workload.job.is_loaded());
     let mut outcome = Outcome::new(workload.name, plan.workers, planned, basis, phases);
     let mut note = |text: &str| outcome.notes.push(text.to_owned());
     if basis == RateBasis::Whole {
         note("as zb: sparse layers, the same for the whole run; the rate is of the time with set-up and cleanup");
     }
     if plan.cut {
-        note("fewer requests than asked for, because of --unique-bytes-max");
+        note("fewer requests or workers than asked for, because of --unique-bytes-max");
     }
-    if workload.job.is_paired() {
-        note("the requests are pulls by every second worker, made until the others have pushed what they had");
+    if workload.job.is_loaded() {
+        let pushers = (0..plan.workers).filter(|&index| workload.job.is_pusher(index)).count() as u64;
+        let pullers = plan.workers - pushers;
+        note(&format!("the requests are pulls by {pullers} workers, made beside the pushes of {pushers} others"));
+        note("the part \"idle\" is the latency of the same pulls before, while nothing was pushed");
     }
     let measured = phases.measured.as_ref().map(|seen| seen.time);
     if plan.time.zip(measured).is_some_and(|(asked, took)| took < asked) {

@@ -4,12 +4,16 @@
 //! unless the workload is about that. All contents are known by digest before the clock starts;
 //! set-up and cleanup are outside it. What is pulled is checked by length.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
 
 use super::{
     client::Problem,
     content::{Content, KIB, MIB},
     image::Image,
+    pace::Slow,
     random::derive,
     registry::Transfer,
     worker::{Pushed, Worker},
@@ -25,6 +29,9 @@ const MANIFEST_LAYER_BYTES: u64 = 4 * KIB;
 
 /// Sent and read while both go on.
 const LOADED_BLOB_BYTES: u64 = MIB;
+
+/// Workers that pull beside any number of slow pushes.
+const SLOW_PULLERS: u64 = 4;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Job {
@@ -47,15 +54,22 @@ pub enum Job {
     },
     GetManifest,
     HeadBlob,
+    /// A unique blob at once after its push: pushed, pulled, and pulled again. The first pull counts.
+    PullPushed {
+        bytes: u64,
+    },
     /// One blob, over and over, while every second worker pushes unique ones.
     PullUnderPush,
+    /// One blob, over and over, by a few workers, while all others push slowly.
+    PullUnderSlowPushes,
 }
 
 impl Job {
     /// Bytes of unique content that one request sends; none if it sends none.
-    pub fn unique_bytes(self) -> Option<u64> {
+    pub fn unique_bytes(self, slow: &Slow) -> Option<u64> {
         match self {
-            Self::PushBlob { bytes, .. } => Some(bytes),
+            Self::PushBlob { bytes, .. } | Self::PullPushed { bytes } => Some(bytes),
+            Self::PullUnderSlowPushes => Some(slow.bytes),
             Self::PushImage => Some(IMAGE_LAYERS * LAYER_BYTES),
             Self::PushNewLayer => Some(LAYER_BYTES),
             Self::PullUnderPush => Some(LOADED_BLOB_BYTES),
@@ -63,15 +77,35 @@ impl Job {
         }
     }
 
+    /// Of the workers that `concurrency` asks for, those that do what the number of requests is about.
+    pub fn pushers(self, concurrency: u64) -> u64 {
+        if self == Self::PullUnderPush { concurrency / 2 } else { concurrency }
+    }
+
+    /// Workers that are measured beside `pushers` others, if the workload has two kinds of workers.
+    pub fn pullers(self, pushers: u64) -> u64 {
+        match self {
+            Self::PullUnderPush => pushers,
+            Self::PullUnderSlowPushes => SLOW_PULLERS,
+            _ => 0,
+        }
+    }
+
     /// Whether this worker makes load for the others to be measured under.
     pub fn is_pusher(self, index: u64) -> bool {
-        self == Self::PullUnderPush && !index.is_multiple_of(2)
+        match self {
+            Self::PullUnderPush => !index.is_multiple_of(2),
+            Self::PullUnderSlowPushes => index >= SLOW_PULLERS,
+            _ => false,
+        }
     }
 
     pub async fn set_up(self, worker: &mut Worker) -> Result<(), Problem> {
         let count = worker.quota.unwrap_or_default();
         match self {
-            Self::PushBlob { bytes, .. } => worker.blobs = unique_blobs(worker, bytes, count),
+            Self::PushBlob { bytes, .. } | Self::PullPushed { bytes } => {
+                worker.blobs = unique_blobs(worker, bytes, count);
+            }
             Self::PushImage => worker.images = unique_images(worker, count),
             Self::PushNewLayer => {
                 let base = layers(derive(worker.content_seed(0), u64::MAX), BUILD_LAYERS, LAYER_BYTES);
@@ -82,10 +116,11 @@ impl Job {
             Self::PushMounted | Self::PushAgain => share(worker, IMAGE_LAYERS, LAYER_BYTES).await?,
             Self::PullBlob { bytes } => share(worker, 1, bytes).await?,
             Self::GetManifest | Self::HeadBlob => share(worker, IMAGE_LAYERS, MANIFEST_LAYER_BYTES).await?,
-            Self::PullUnderPush => {
+            Self::PullUnderPush | Self::PullUnderSlowPushes => {
                 share(worker, 1, LOADED_BLOB_BYTES).await?;
-                if self.is_pusher(worker.index) {
-                    worker.blobs = unique_blobs(worker, LOADED_BLOB_BYTES, count);
+                let bytes = self.unique_bytes(&worker.shared.slow);
+                if let Some(bytes) = bytes.filter(|_| self.is_pusher(worker.index)) {
+                    worker.blobs = unique_blobs(worker, bytes, count);
                 }
             }
         }
@@ -117,11 +152,17 @@ impl Job {
                 let path = format!("{}/blobs/{digest}", worker.shared_repo());
                 worker.session.head(&path, "ttfb").await?;
             }
+            Self::PullPushed { .. } => return pull_pushed(worker, index).await,
             Self::PullUnderPush if self.is_pusher(worker.index) => {
                 push_blob(worker, index, Transfer::Monolith).await?;
                 return Ok(Step::Aside("push"));
             }
-            Self::PullUnderPush => {
+            Self::PullUnderSlowPushes if self.is_pusher(worker.index) => {
+                let pace = worker.shared.slow.pace(worker.index - SLOW_PULLERS, worker.shared.pushers);
+                push_blob(worker, index, Transfer::Slow(pace)).await?;
+                return Ok(Step::Aside("push"));
+            }
+            Self::PullUnderPush | Self::PullUnderSlowPushes => {
                 if worker.shared.pushers_left.load(Ordering::Acquire) == 0 {
                     return Ok(Step::Spent);
                 }
@@ -176,6 +217,23 @@ async fn push_blob(worker: &mut Worker, index: u64, how: Transfer) -> Result<(),
         pushed.blobs.push(content.digest);
     }
     Ok(())
+}
+
+async fn pull_pushed(worker: &mut Worker, index: u64) -> Result<Step, Problem> {
+    let (digest, bytes) = {
+        let content = prepared(&worker.blobs, index)?;
+        (content.digest, content.bytes)
+    };
+    let path = format!("{}/blobs/{digest}", worker.own_repo());
+    let start = Instant::now();
+    push_blob(worker, index, Transfer::Monolith).await?;
+    let pushed = Instant::now();
+    worker.session.get(&path, bytes, "ttfb").await?;
+    let pulled = Instant::now();
+    worker.session.get(&path, bytes, "ttfb second pull").await?;
+    worker.session.tally.part("push", pushed - start);
+    worker.session.tally.part("second pull", pulled.elapsed());
+    Ok(Step::Took(pulled - pushed))
 }
 
 async fn push_unique_image(worker: &mut Worker, index: u64) -> Result<(), Problem> {

@@ -1,4 +1,5 @@
-//! A workload's phases: all workers set up, then all are measured, then all clean up.
+//! A workload's phases: all workers set up, then all are measured, then all clean up. Where workers
+//! make load for others to be measured under, those others are measured without it first.
 //!
 //! In: workers. Out: the workers and what they have seen. No phase begins before every worker has
 //! ended the one before, and none hangs: a phase that moves nothing for a while is stopped.
@@ -39,7 +40,15 @@ const CLOCK_TICKS_PER_SECOND: f64 = 100.0;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     SetUp,
-    Measure { deadline: Option<Instant> },
+    /// The load is not made yet: what is measured has the registry for itself, until the deadline
+    /// or for so many requests of each worker.
+    Idle {
+        deadline: Option<Instant>,
+        quota: Option<u64>,
+    },
+    Measure {
+        deadline: Option<Instant>,
+    },
     CleanUp,
 }
 
@@ -137,7 +146,15 @@ async fn work(phase: Phase, job: Job, mut worker: Worker, stopped: oneshot::Rece
                     worker.session.tally.fail(&problem);
                 }
             }
-            Phase::Measure { deadline } => measure(job, &mut worker, deadline).await,
+            Phase::Idle { deadline, quota } => {
+                if !job.is_pusher(worker.index) {
+                    measure(job, &mut worker, quota, deadline).await;
+                }
+            }
+            Phase::Measure { deadline } => {
+                let quota = worker.quota;
+                measure(job, &mut worker, quota, deadline).await;
+            }
             Phase::CleanUp => worker.clean_up(matches!(job, Job::Zot(_))).await,
         }
     };
@@ -167,11 +184,11 @@ async fn set_up(job: Job, worker: &mut Worker) -> Result<(), Problem> {
     }
 }
 
-async fn measure(job: Job, worker: &mut Worker, deadline: Option<Instant>) {
+async fn measure(job: Job, worker: &mut Worker, quota: Option<u64>, deadline: Option<Instant>) {
     let mut failures_in_a_row = 0;
     let mut index = 0;
     let mut start = Instant::now();
-    while worker.quota.is_none_or(|quota| index < quota) && deadline.is_none_or(|deadline| start < deadline) {
+    while quota.is_none_or(|quota| index < quota) && deadline.is_none_or(|deadline| start < deadline) {
         let step = job.step(worker, index).await;
         let end = Instant::now();
         let time = end - start;
@@ -179,6 +196,7 @@ async fn measure(job: Job, worker: &mut Worker, deadline: Option<Instant>) {
         failures_in_a_row = if step.is_err() { failures_in_a_row + 1 } else { 0 };
         match step {
             Ok(Step::Counted) => tally.latency.record(time),
+            Ok(Step::Took(time)) => tally.latency.record(time),
             Ok(Step::Aside(part)) => tally.part(part, time),
             Ok(Step::Spent) => return,
             Err(problem) => tally.fail(&problem),
@@ -218,6 +236,7 @@ impl Watch {
         (self.last, self.looked) = ((requests, bytes), now);
         let phase = match phase {
             Phase::SetUp => "set-up",
+            Phase::Idle { .. } => "measuring idle",
             Phase::Measure { .. } => "measuring",
             Phase::CleanUp => "cleanup",
         };

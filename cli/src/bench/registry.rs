@@ -13,6 +13,7 @@ use super::{
     content::{Content, Digest},
     gauge::Gauge,
     image::{Image, MANIFEST_MEDIA_TYPE},
+    pace::Pace,
     tally::Tally,
     upload::{Frames, Upload},
 };
@@ -31,6 +32,8 @@ pub enum Transfer {
     Chunk,
     /// POST, PATCH with all bytes and no length, empty PUT; as Docker does.
     Streamed,
+    /// As a monolith, over a connection that takes so much at a time.
+    Slow(Pace),
 }
 
 pub struct Session {
@@ -147,14 +150,14 @@ impl Session {
     }
 
     async fn send_blob(&mut self, upload: &str, content: &Content, how: Transfer) -> Result<(), Problem> {
-        let mut closing = Upload::sized(content, &self.frames);
+        let (patch, closing) = match how {
+            Transfer::Monolith => (None, Upload::sized(content, &self.frames)),
+            Transfer::Slow(pace) => (None, Upload::slow(content, &self.frames, pace)),
+            Transfer::Chunk => (Some(Upload::sized(content, &self.frames)), Upload::empty()),
+            Transfer::Streamed => (Some(Upload::streamed(content, &self.frames)), Upload::empty()),
+        };
         let mut path = with_digest(upload, &content.digest);
-        if how != Transfer::Monolith {
-            closing = Upload::empty();
-            let body = match how {
-                Transfer::Streamed => Upload::streamed(content, &self.frames),
-                _ => Upload::sized(content, &self.frames),
-            };
+        if let Some(body) = patch {
             let call =
                 Call { method: Method::PATCH, path: upload, content_type: Some(BLOB_MEDIA_TYPE), accept: None, body };
             let patched = self.send("PATCH blob", call, &[202], false).await?;

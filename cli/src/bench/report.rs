@@ -4,12 +4,7 @@ use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 
 use serde::Serialize;
 
-use super::{
-    histogram::{Histogram, Summary},
-    phase::Seen,
-    tally::Tally,
-    workload::RateBasis,
-};
+use super::{histogram::Summary, phase::Seen, tally::Tally, workload::RateBasis};
 
 /// A whole run. Rates are per second; a megabyte is 10^6 bytes; durations are named by their unit.
 #[derive(Debug, Serialize)]
@@ -31,6 +26,8 @@ pub struct Parameters {
     pub requests: Option<u64>,
     pub duration_seconds: Option<f64>,
     pub unique_bytes_max: u64,
+    /// In bytes per second.
+    pub slow_push_rate: u64,
     pub repo: Option<String>,
     pub filter: Option<String>,
     pub skip_cleanup: bool,
@@ -55,6 +52,8 @@ pub struct Outcome {
     pub completed: u64,
     pub failed: u64,
     pub set_up_seconds: f64,
+    /// Without the load that the workload is about; its latencies are the part "idle".
+    pub idle_seconds: f64,
     pub measured_seconds: f64,
     pub cleanup_seconds: f64,
     /// Completed requests per second of the time that `rate_basis` names.
@@ -70,7 +69,8 @@ pub struct Outcome {
     /// times the measured time, the client is the limit.
     pub client_cpu_seconds: f64,
     pub latency: Summary,
-    /// Latencies of parts: time to first byte of pulls, load under which others are measured.
+    /// Latencies of parts: time to first byte of pulls, load under which others are measured, the
+    /// same requests without that load.
     pub parts: BTreeMap<&'static str, Summary>,
     pub counts: BTreeMap<&'static str, u64>,
     /// HTTP responses while measuring, by class.
@@ -90,6 +90,8 @@ pub struct Failures {
 /// The phases of a workload, ended.
 pub struct Phases {
     pub set_up: Seen,
+    /// Of workloads whose load is left out at first.
+    pub idle: Option<Seen>,
     pub measured: Option<Seen>,
     pub cleanup: Option<Seen>,
 }
@@ -106,6 +108,10 @@ impl Outcome {
             RateBasis::Whole => set_up + measured + cleanup,
             RateBasis::Measured => measured,
         };
+        let mut parts: BTreeMap<_, _> = tally.parts.iter().map(|(name, part)| (*name, part.summary())).collect();
+        if let Some(idle) = &phases.idle {
+            parts.insert("idle", idle.tally.latency.summary());
+        }
         Self {
             name,
             workers,
@@ -113,6 +119,7 @@ impl Outcome {
             completed: latency.count,
             failed: tally.failed,
             set_up_seconds: rounded(set_up),
+            idle_seconds: rounded(seconds(phases.idle.as_ref())),
             measured_seconds: rounded(measured),
             cleanup_seconds: rounded(cleanup),
             requests_per_second: rate(latency.count as f64, time),
@@ -123,7 +130,7 @@ impl Outcome {
             bytes_received: tally.bytes_received,
             client_cpu_seconds: rounded(phases.measured.as_ref().map_or(0.0, |seen| seen.cpu_seconds)),
             latency,
-            parts: tally.parts.iter().map(|(name, part)| (*name, Histogram::summary(part))).collect(),
+            parts,
             counts: tally.counts.clone(),
             responses: responses(tally),
             failures: phases.failures(),
@@ -144,8 +151,8 @@ impl Outcome {
         };
         let lines = [
             format!(
-                "Time: set-up {} s, measured {} s, cleanup {} s",
-                self.set_up_seconds, self.measured_seconds, self.cleanup_seconds
+                "Time: set-up {} s, idle {} s, measured {} s, cleanup {} s",
+                self.set_up_seconds, self.idle_seconds, self.measured_seconds, self.cleanup_seconds
             ),
             format!("Workers: {}", self.workers),
             format!("Complete requests: {}", self.completed),
@@ -191,8 +198,12 @@ impl Report {
 
 impl Phases {
     fn failures(&self) -> Vec<Failures> {
-        let phases =
-            [("set-up", Some(&self.set_up)), ("requests", self.measured.as_ref()), ("cleanup", self.cleanup.as_ref())];
+        let phases = [
+            ("set-up", Some(&self.set_up)),
+            ("idle", self.idle.as_ref()),
+            ("requests", self.measured.as_ref()),
+            ("cleanup", self.cleanup.as_ref()),
+        ];
         let seen = phases.into_iter().filter_map(|(phase, seen)| Some((phase, seen?)));
         seen.flat_map(|(phase, seen)| {
             let failures = seen.tally.failures.iter();
@@ -248,6 +259,7 @@ mod tests {
         tally.responses[2] = 60;
         Phases {
             set_up: seen(1, Tally::default()),
+            idle: None,
             measured: Some(seen(3, tally)),
             cleanup: Some(seen(2, Tally::default())),
         }
@@ -270,11 +282,12 @@ mod tests {
 
     #[test]
     fn a_failure_in_any_phase_fails_the_workload() {
-        for phase in 0..3 {
+        for phase in 0..4 {
             let mut phases = phases();
             let tally = match phase {
                 0 => Some(&mut phases.set_up.tally),
                 1 => phases.measured.as_mut().map(|seen| &mut seen.tally),
+                2 => Some(&mut phases.idle.insert(seen(1, Tally::default())).tally),
                 _ => phases.cleanup.as_mut().map(|seen| &mut seen.tally),
             };
             tally.expect("the phase").fail(&Problem("broken".to_owned()));
@@ -282,7 +295,17 @@ mod tests {
             assert!(outcome.has_failed());
             assert!(outcome.text().contains("failed 1 times in"), "{}", outcome.text());
         }
-        let idle = Phases { set_up: seen(1, Tally::default()), measured: None, cleanup: None };
-        assert!(Outcome::new("a", 1, Some(30), RateBasis::Whole, &idle).has_failed());
+        let nothing = Phases { set_up: seen(1, Tally::default()), idle: None, measured: None, cleanup: None };
+        assert!(Outcome::new("a", 1, Some(30), RateBasis::Whole, &nothing).has_failed());
+    }
+
+    #[test]
+    fn idle_latencies_are_a_part_and_no_requests() {
+        let mut tally = Tally::default();
+        tally.latency.record(Duration::from_millis(1));
+        let phases = Phases { idle: Some(seen(4, tally)), ..phases() };
+        let outcome = Outcome::new("a", 1, Some(30), RateBasis::Measured, &phases);
+        assert_eq!((outcome.completed, outcome.idle_seconds, outcome.measured_seconds), (30, 4.0, 3.0));
+        assert_eq!((outcome.parts["idle"].count, outcome.parts["idle"].max_us), (1, 1000.0));
     }
 }

@@ -4,15 +4,16 @@ use std::{
     convert::Infallible,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError, atomic::Ordering},
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::{Bytes, BytesMut};
 use hyper::body::{Body, Frame, SizeHint};
 
 use super::{
-    content::{Content, Reader},
+    content::{Content, FRAME_BYTES_MAX, Reader},
     gauge::Gauge,
+    pace::{Pace, Pacer},
 };
 
 /// A worker's memory for the frames it sends, and where they are counted.
@@ -32,21 +33,28 @@ pub struct Upload {
     content: Option<(Reader, Arc<Frames>)>,
     /// Whether the length is declared; without, the transfer is chunked.
     sized: bool,
+    /// None sends as fast as the registry takes it.
+    pacer: Option<Pacer>,
 }
 
 impl Upload {
     pub fn empty() -> Self {
-        Self { content: None, sized: true }
+        Self { content: None, sized: true, pacer: None }
     }
 
     /// Declares the length.
     pub fn sized(content: &Content, frames: &Arc<Frames>) -> Self {
-        Self { content: Some((content.reader(), Arc::clone(frames))), sized: true }
+        Self { content: Some((content.reader(), Arc::clone(frames))), sized: true, pacer: None }
     }
 
     /// Does not declare the length, as clients that compress while they send.
     pub fn streamed(content: &Content, frames: &Arc<Frames>) -> Self {
-        Self { content: Some((content.reader(), Arc::clone(frames))), sized: false }
+        Self { content: Some((content.reader(), Arc::clone(frames))), sized: false, pacer: None }
+    }
+
+    /// Declares the length, and takes its time.
+    pub fn slow(content: &Content, frames: &Arc<Frames>, pace: Pace) -> Self {
+        Self { pacer: Some(Pacer::new(pace)), ..Self::sized(content, frames) }
     }
 
     pub fn bytes_left(&self) -> u64 {
@@ -58,10 +66,18 @@ impl Body for Upload {
     type Data = Bytes;
     type Error = Infallible;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let frame = self.content.as_mut().and_then(|(reader, frames)| {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let Self { content, pacer, .. } = &mut *self;
+        let bytes_max = match pacer {
+            Some(pacer) => ready!(pacer.poll_due(context)),
+            None => FRAME_BYTES_MAX,
+        };
+        let frame = content.as_mut().and_then(|(reader, frames)| {
             let mut memory = frames.memory.lock().unwrap_or_else(PoisonError::into_inner);
-            let frame = reader.next(&mut memory)?;
+            let frame = reader.next_within(bytes_max, &mut memory)?;
             frames.gauge.body_bytes.fetch_add(frame.len() as u64, Ordering::Relaxed);
             Some(frame)
         });

@@ -10,6 +10,7 @@ use super::{
     client::Problem,
     content::{Content, Digest, GIB, MIB},
     image::Image,
+    pace::Slow,
     random::{Random, derive},
     registry::{Session, Transfer},
 };
@@ -29,8 +30,12 @@ pub struct Shared {
     pub seed: u64,
     /// The image that all workers read, made by the first that needs it.
     pub hot: OnceLock<Image>,
-    /// Workers that still make load for the others.
+    /// Workers that make load for the others.
+    pub pushers: u64,
+    /// Those of them that still do.
     pub pushers_left: AtomicU64,
+    /// How uploads go that are to be slow.
+    pub slow: Slow,
 }
 
 /// What was pushed into one repository and is to be deleted.

@@ -8,6 +8,7 @@ use super::{
     client::Problem,
     content::{GIB, KIB, MIB},
     own,
+    pace::Slow,
     registry::Transfer,
     worker::Worker,
     zot,
@@ -35,6 +36,8 @@ pub enum Job {
 pub enum Step {
     /// A request of the workload.
     Counted,
+    /// A request of the workload with something around it: its own time.
+    Took(Duration),
     /// Load under which others are measured; its time goes into this part.
     Aside(&'static str),
     /// Nothing was done: the worker is at its end.
@@ -58,6 +61,16 @@ pub enum Amount {
     Time(Duration),
 }
 
+/// What is asked of every workload.
+#[derive(Debug, Clone, Copy)]
+pub struct Ask {
+    pub concurrency: u64,
+    pub amount: Amount,
+    /// Of unique content, in each workload.
+    pub unique_bytes_max: u64,
+    pub slow_push_rate: u64,
+}
+
 /// How much of a workload is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Plan {
@@ -65,7 +78,7 @@ pub struct Plan {
     /// Requests of each worker; none if only the time ends it.
     pub quota: Option<u64>,
     pub time: Option<Duration>,
-    /// Whether the limit on unique bytes has made it less than was asked for.
+    /// Whether the limit on unique bytes has made it fewer requests or workers than asked for.
     pub cut: bool,
 }
 
@@ -89,7 +102,7 @@ const fn push_blob(bytes: u64) -> own::Job {
     own::Job::PushBlob { bytes, how: Transfer::Monolith }
 }
 
-pub static WORKLOADS: [Workload; 32] = [
+pub static WORKLOADS: [Workload; 35] = [
     zot("Get Catalog", zot::Job::Catalog),
     zot("Push Monolith 1MB", push(zot::ONE)),
     zot("Push Monolith 10MB", push(zot::TEN)),
@@ -121,7 +134,10 @@ pub static WORKLOADS: [Workload; 32] = [
     own("orlop pull blob 100MiB", own::Job::PullBlob { bytes: 100 * MIB }),
     own("orlop get manifest", own::Job::GetManifest),
     own("orlop head blob", own::Job::HeadBlob),
+    own("orlop pull just pushed 1MiB", own::Job::PullPushed { bytes: MIB }),
+    own("orlop pull just pushed 100MiB", own::Job::PullPushed { bytes: 100 * MIB }),
     own("orlop pull under push", own::Job::PullUnderPush),
+    own("orlop pull under slow pushes", own::Job::PullUnderSlowPushes),
 ];
 
 impl Workload {
@@ -138,33 +154,44 @@ impl Job {
         }
     }
 
-    /// Whether every second worker makes load for the others.
-    pub fn is_paired(self) -> bool {
-        self.is_pusher(1)
+    /// Whether some workers make load for the others, which are measured without it first.
+    pub fn is_loaded(self) -> bool {
+        matches!(self, Self::Own(job) if job.pullers(1) > 0)
     }
 
     pub fn is_pusher(self, index: u64) -> bool {
         matches!(self, Self::Own(job) if job.is_pusher(index))
     }
 
-    /// How much to do with at most `concurrency` workers and `bytes_max` bytes of unique content.
-    pub fn plan(self, concurrency: u64, amount: Amount, bytes_max: u64) -> Plan {
+    pub fn plan(self, ask: &Ask) -> Plan {
+        let concurrency = match self {
+            Self::Zot(_) => ask.concurrency,
+            Self::Own(job) => job.pushers(ask.concurrency),
+        };
         let unique = match self {
             Self::Zot(_) => None,
-            Self::Own(job) => job.unique_bytes(),
+            Self::Own(job) => job.unique_bytes(&Slow::new(ask.slow_push_rate, ask.amount)),
         };
-        let (asked, time) = match amount {
+        let (asked, time) = match ask.amount {
             Amount::Requests(requests) => (Some(requests), None),
+            // Each is as long as the time.
+            Amount::Time(time) if self.is_slow() => (Some(concurrency), Some(time)),
             // As many as are prepared for; nothing is prepared where nothing is unique.
             Amount::Time(time) => (unique.map(|_| (time.as_secs_f64() * PREPARED_PER_SECOND) as u64), Some(time)),
         };
-        let allowed = unique.map_or(u64::MAX, |bytes| (bytes_max / bytes).max(1));
+        let allowed = unique.map_or(u64::MAX, |bytes| (ask.unique_bytes_max / bytes).max(1));
         let requests = asked.map(|asked| asked.clamp(1, allowed));
-        let cut = time.is_none() && requests < asked;
-        // Half of the workers of a pair make the requests that are counted here.
-        let share = if self.is_paired() { 2 } else { 1 };
-        let loaders = (concurrency / share).clamp(1, requests.unwrap_or(u64::MAX));
-        Plan { workers: loaders * share, quota: requests.map(|requests| requests / loaders), time, cut }
+        let cut = requests < asked && (time.is_none() || self.is_slow());
+        let loaders = concurrency.clamp(1, requests.unwrap_or(u64::MAX));
+        let pullers = match self {
+            Self::Zot(_) => 0,
+            Self::Own(job) => job.pullers(loaders),
+        };
+        Plan { workers: loaders + pullers, quota: requests.map(|requests| requests / loaders), time, cut }
+    }
+
+    fn is_slow(self) -> bool {
+        matches!(self, Self::Own(own::Job::PullUnderSlowPushes))
     }
 
     /// Makes what all clocks leave out.
@@ -195,6 +222,10 @@ mod tests {
 
     use super::*;
 
+    fn ask(concurrency: u64, amount: Amount, unique_bytes_max: u64) -> Ask {
+        Ask { concurrency, amount, unique_bytes_max, slow_push_rate: 64 * KIB }
+    }
+
     #[test]
     fn names_are_unique_and_tell_whose_they_are() {
         let names: HashSet<&str> = WORKLOADS.iter().map(|workload| workload.name).collect();
@@ -208,21 +239,21 @@ mod tests {
     #[test]
     fn requests_are_shared_out_evenly_and_rounded_down() {
         let job = Job::Zot(push(zot::HUNDRED));
-        let plan = job.plan(3, Amount::Requests(10), 1);
+        let plan = job.plan(&ask(3, Amount::Requests(10), 1));
         assert_eq!(plan, Plan { workers: 3, quota: Some(3), time: None, cut: false });
         let time = Duration::from_secs(5);
-        assert_eq!(job.plan(3, Amount::Time(time), 1).quota, None);
+        assert_eq!(job.plan(&ask(3, Amount::Time(time), 1)).quota, None);
     }
 
     #[test]
     fn unique_bytes_are_limited() {
         let job = Job::Own(push_blob(GIB));
-        let plan = job.plan(10, Amount::Requests(100), 4 * GIB);
+        let plan = job.plan(&ask(10, Amount::Requests(100), 4 * GIB));
         assert_eq!(plan, Plan { workers: 4, quota: Some(1), time: None, cut: true });
-        let plan = job.plan(10, Amount::Requests(100), 1);
+        let plan = job.plan(&ask(10, Amount::Requests(100), 1));
         assert_eq!((plan.workers, plan.quota), (1, Some(1)));
         let time = Duration::from_secs(2);
-        let plan = Job::Own(push_blob(4 * KIB)).plan(10, Amount::Time(time), 4 * GIB);
+        let plan = Job::Own(push_blob(4 * KIB)).plan(&ask(10, Amount::Time(time), 4 * GIB));
         assert_eq!(plan, Plan { workers: 10, quota: Some(4000), time: Some(time), cut: false });
     }
 
@@ -230,9 +261,24 @@ mod tests {
     fn a_paired_workload_has_both_kinds_of_workers() {
         let job = Job::Own(own::Job::PullUnderPush);
         for (concurrency, workers, quota) in [(1, 2, 10), (2, 2, 10), (5, 4, 5), (100, 20, 1)] {
-            let plan = job.plan(concurrency, Amount::Requests(10), GIB);
+            let plan = job.plan(&ask(concurrency, Amount::Requests(10), GIB));
             assert_eq!((plan.workers, plan.quota), (workers, Some(quota)), "{concurrency}");
         }
         assert!(job.is_pusher(1) && !job.is_pusher(0));
+    }
+
+    #[test]
+    fn slow_pushes_last_as_long_as_is_asked_for() {
+        let job = Job::Own(own::Job::PullUnderSlowPushes);
+        let time = Duration::from_secs(3);
+        let plan = job.plan(&ask(1000, Amount::Time(time), GIB));
+        assert_eq!(plan, Plan { workers: 1004, quota: Some(1), time: Some(time), cut: false });
+        assert_eq!((0..plan.workers).filter(|&index| job.is_pusher(index)).count(), 1000);
+        // Of 192 KiB each, five fit.
+        let plan = job.plan(&ask(1000, Amount::Time(time), MIB));
+        assert_eq!(plan, Plan { workers: 9, quota: Some(1), time: Some(time), cut: true });
+        // Of one second each, sixteen.
+        let plan = job.plan(&ask(2, Amount::Requests(100), MIB));
+        assert_eq!(plan, Plan { workers: 6, quota: Some(8), time: None, cut: true });
     }
 }
