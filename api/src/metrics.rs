@@ -234,6 +234,15 @@ struct Series {
     requests: [OnceLock<Counter>; StatusClass::ALL.len()],
 }
 
+/// A connection that rests.
+pub(crate) struct Resting(Gauge);
+
+impl Drop for Resting {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
 /// All metrics of one server. Shared by reference counting; every update is lock-free or takes one
 /// short lock.
 #[derive(Debug)]
@@ -250,6 +259,7 @@ pub struct Metrics {
     bytes_out: Counter,
     connections: Family<ConnectionLabels, Counter>,
     connections_open: Family<ConnectionLabels, Gauge>,
+    connections_resting: Gauge,
     connection_ends: Family<EndLabels, Counter>,
     accept_failures: Counter,
     panics: Counter,
@@ -271,6 +281,7 @@ impl Metrics {
             bytes_out: Counter::default(),
             connections: Family::default(),
             connections_open: Family::default(),
+            connections_resting: Gauge::default(),
             connection_ends: Family::default(),
             accept_failures: Counter::default(),
             panics: Counter::default(),
@@ -303,6 +314,11 @@ impl Metrics {
         registry.register_with_unit("network_out", "Written to sockets", Unit::Bytes, self.bytes_out.clone());
         registry.register("connections", "Connections that spoke a protocol", self.connections.clone());
         registry.register("connections_open", "Connections open now", self.connections_open.clone());
+        registry.register(
+            "connections_resting",
+            "Open connections that idle and have no buffers",
+            self.connections_resting.clone(),
+        );
         registry.register("connection_ends", "Connections that ended, by cause", self.connection_ends.clone());
         registry.register("accept_failures", "Connections that could not be accepted", self.accept_failures.clone());
     }
@@ -356,6 +372,12 @@ impl Metrics {
         let labels = ConnectionLabels { protocol, tls };
         self.connections.get_or_create(&labels).inc();
         self.connections_open.get_or_create(&labels).inc();
+    }
+
+    /// Counts a connection as resting until the guard goes.
+    pub(crate) fn connection_rests(&self) -> Resting {
+        self.connections_resting.inc();
+        Resting(self.connections_resting.clone())
     }
 
     pub(crate) fn connection_closed(&self, protocol: Protocol, tls: bool) {

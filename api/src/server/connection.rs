@@ -3,15 +3,7 @@
 //! In: an accepted socket. Out: requests to the service; afterwards the connection is counted under
 //! the cause of its end. The future may be dropped at any point; that cuts the connection.
 
-use std::{
-    error::Error as _,
-    future::{Future, poll_fn},
-    io,
-    net::SocketAddr,
-    pin::Pin,
-    sync::Arc,
-    task::{Poll, Waker},
-};
+use std::{net::SocketAddr, pin::Pin, sync::Arc};
 
 use http::uri::Scheme;
 use hyper::{
@@ -19,23 +11,17 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
-    select,
-    sync::watch,
-    time::{Instant, timeout},
-};
+use tokio::{net::TcpStream, select, sync::watch, time::timeout};
 
 use super::{
     Handler, Peer,
     activity::Activity,
     observation::Deliveries,
-    preface,
+    preface::{self, Rewound, Stream},
     service::Service,
     socket::Socket,
     streams::{StreamExecutor, StreamTasks},
-    timeout::Deadline,
+    supervisor::{Step, Supervisor, drained},
     tls::Tls,
 };
 use crate::{
@@ -131,13 +117,15 @@ impl<H: Handler> Connection<H> {
             Some(b"h2") => Protocol::Http2,
             _ => Protocol::Http1,
         };
-        Box::pin(self.speak(protocol, stream, draining)).await
+        Box::pin(self.speak(protocol, Rewound::new(stream), draining)).await
     }
 
-    async fn speak<S>(self, protocol: Protocol, stream: S, draining: &mut watch::Receiver<bool>) -> EndCause
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
+    async fn speak<S: Stream>(
+        self,
+        protocol: Protocol,
+        stream: Rewound<S>,
+        draining: &mut watch::Receiver<bool>,
+    ) -> EndCause {
         let Connection { shared, activity, deliveries, peer } = self;
         let tls = peer.scheme == Scheme::HTTPS;
         let _open = Open::new(shared.metrics.clone(), protocol, tls);
@@ -149,22 +137,54 @@ impl<H: Handler> Connection<H> {
             peer,
             deliveries: (protocol == Protocol::Http1).then_some(deliveries),
         });
-        let service = service_fn(move |request| service.clone().call(request));
-        let stream = TokioIo::new(stream);
-        let limits = &shared.limits;
+        let supervisor = Supervisor { activity: &activity, limits: &shared.limits, metrics: &shared.metrics };
         match protocol {
-            Protocol::Http1 => {
-                let connection = http1_builder(limits).serve_connection(stream, service);
-                supervise(Box::pin(connection).as_mut(), &activity, limits, draining).await
-            }
-            Protocol::Http2 => {
-                activity.multiplexed();
-                let tasks = StreamTasks::default();
-                let executor = tasks.executor(milliseconds(limits.stall_timeout_ms));
-                let connection = http2_builder(limits, executor).serve_connection(stream, service);
-                supervise(Box::pin(connection).as_mut(), &activity, limits, draining).await
-            }
+            Protocol::Http1 => speak_http1(stream, service, supervisor, draining).await,
+            Protocol::Http2 => speak_http2(stream, service, supervisor, draining).await,
         }
+    }
+}
+
+/// Requests one after the other. While none comes for a while the connection is taken apart, because
+/// its buffers are most of what an idle client costs, and put together again at the next byte.
+async fn speak_http1<H: Handler, S: Stream>(
+    mut stream: Rewound<S>,
+    service: Arc<Service<H>>,
+    supervisor: Supervisor<'_>,
+    draining: &mut watch::Receiver<bool>,
+) -> EndCause {
+    loop {
+        let service = service.clone();
+        let service = service_fn(move |request| service.clone().call(request));
+        let connection = http1_builder(supervisor.limits).serve_connection(TokioIo::new(stream), service);
+        let mut connection = Box::new(connection);
+        match supervisor.supervise(Pin::new(&mut *connection), draining).await {
+            Step::Ended(cause) => return cause,
+            Step::Resting => {}
+        }
+        let parts = connection.into_parts();
+        stream = parts.io.into_inner();
+        if let Some(cause) = supervisor.rest(&mut stream, parts.read_buf, draining).await {
+            return cause;
+        }
+    }
+}
+
+async fn speak_http2<H: Handler, S: Stream>(
+    stream: Rewound<S>,
+    service: Arc<Service<H>>,
+    supervisor: Supervisor<'_>,
+    draining: &mut watch::Receiver<bool>,
+) -> EndCause {
+    supervisor.activity.multiplexed();
+    let tasks = StreamTasks::default();
+    let executor = tasks.executor(milliseconds(supervisor.limits.stall_timeout_ms));
+    let service = service_fn(move |request| service.clone().call(request));
+    let mut connection =
+        Box::pin(http2_builder(supervisor.limits, executor).serve_connection(TokioIo::new(stream), service));
+    match supervisor.supervise(connection.as_mut(), draining).await {
+        Step::Ended(cause) => cause,
+        Step::Resting => unreachable!("only a connection of HTTP/1 rests"),
     }
 }
 
@@ -197,136 +217,6 @@ fn http2_builder(limits: &Limits, streams: StreamExecutor) -> http2::Builder<Str
         .keep_alive_interval(milliseconds(limits.http2_ping_interval_ms))
         .keep_alive_timeout(milliseconds(limits.http2_ping_timeout_ms));
     builder
-}
-
-/// A connection of either protocol that can be asked to end after its requests in flight.
-trait Graceful: Future<Output = hyper::Result<()>> {
-    fn end_gracefully(self: Pin<&mut Self>);
-}
-
-impl<I, B, S> Graceful for http1::Connection<I, S>
-where
-    Self: Future<Output = hyper::Result<()>>,
-    S: hyper::service::HttpService<hyper::body::Incoming, ResBody = B>,
-    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    I: hyper::rt::Read + hyper::rt::Write + Unpin,
-    B: http_body::Body + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    fn end_gracefully(self: Pin<&mut Self>) {
-        self.graceful_shutdown();
-    }
-}
-
-impl<I, B, S> Graceful for http2::Connection<I, S, StreamExecutor>
-where
-    Self: Future<Output = hyper::Result<()>>,
-    S: hyper::service::HttpService<hyper::body::Incoming, ResBody = B>,
-    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    I: hyper::rt::Read + hyper::rt::Write + Unpin,
-    B: http_body::Body + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    StreamExecutor: hyper::rt::bounds::Http2ServerConnExec<S::Future, B>,
-{
-    fn end_gracefully(self: Pin<&mut Self>) {
-        self.graceful_shutdown();
-    }
-}
-
-/// Drives a connection, ends it gracefully when it idles or the server stops, and drops it when a
-/// head is late or the client does not let it end.
-async fn supervise<C: Graceful>(
-    mut connection: Pin<&mut C>,
-    activity: &Activity,
-    limits: &Limits,
-    draining: &mut watch::Receiver<bool>,
-) -> EndCause {
-    let linger = milliseconds(limits.header_timeout_ms);
-    let mut ending: Option<(Instant, EndCause)> = None;
-    let mut deadline = Deadline::default();
-    let multiplexed = activity.is_multiplexed();
-    let mut draining = Drain::new(draining);
-    loop {
-        let late = poll_fn(|context| {
-            let at = match ending {
-                None => activity.deadline().map(|(at, _)| at),
-                Some((asked, _)) => activity.quiet_since().map(|since| since.max(asked) + linger),
-            };
-            match at {
-                Some(at) => deadline.arm(at),
-                None => deadline.disarm(),
-            }
-            deadline.poll_passed(context)
-        });
-        // The connection comes first, and the deadline is looked up whenever it has made a step.
-        let cause = select! {
-            biased;
-            outcome = connection.as_mut() => {
-                return end_cause(outcome, activity, ending.map(|(_, cause)| cause));
-            }
-            () = draining.started(), if ending.is_none() => EndCause::Closed,
-            () = activity.quiet.notified(), if multiplexed => continue,
-            () = late => match (ending, activity.deadline()) {
-                (Some((_, cause)), _) => return cause,
-                (None, Some((_, EndCause::Idle))) => EndCause::Idle,
-                (None, Some((_, cause))) => return cause,
-                (None, None) => continue,
-            },
-        };
-        connection.as_mut().end_gracefully();
-        ending = Some((Instant::now(), cause));
-    }
-}
-
-/// The start of draining, as a connection that is polled with every request waits for it: the
-/// channel is shared by all connections, and waiting for it takes a lock.
-struct Drain<'a> {
-    /// Tells without a lock that there is news.
-    news: watch::Receiver<bool>,
-    started: Pin<Box<dyn Future<Output = ()> + Send + 'a>>,
-    /// Whom the channel wakes.
-    woken: Option<Waker>,
-}
-
-impl<'a> Drain<'a> {
-    fn new(draining: &'a mut watch::Receiver<bool>) -> Self {
-        Drain { news: draining.clone(), started: Box::pin(drained(draining)), woken: None }
-    }
-
-    /// Ready once the server drains; not to be called again then.
-    async fn started(&mut self) {
-        poll_fn(|context| {
-            let known = self.woken.as_ref().is_some_and(|woken| woken.will_wake(context.waker()));
-            // An error means that the sender has gone, which is news as well.
-            if known && matches!(self.news.has_changed(), Ok(false)) {
-                return Poll::Pending;
-            }
-            self.woken = Some(context.waker().clone());
-            self.started.as_mut().poll(context)
-        })
-        .await;
-    }
-}
-
-/// Ready once the server drains.
-async fn drained(draining: &mut watch::Receiver<bool>) {
-    // The sender lives as long as the accept loop; without it there is nothing to serve for either.
-    let _ = draining.wait_for(|draining| *draining).await;
-}
-
-fn end_cause(outcome: hyper::Result<()>, activity: &Activity, asked: Option<EndCause>) -> EndCause {
-    match outcome {
-        _ if activity.stalled() => EndCause::Stalled,
-        Ok(()) => asked.unwrap_or(EndCause::Closed),
-        Err(error) if error.is_timeout() && activity.is_multiplexed() => EndCause::Unreachable,
-        Err(error) if error.is_timeout() => EndCause::HeaderTimeout,
-        Err(error) if error.is_incomplete_message() || error.is_user() || error.is_body_write_aborted() => EndCause::Io,
-        Err(error) => {
-            tracing::debug!(%error, "connection failed");
-            let source = error.source();
-            if source.is_some_and(|source| source.is::<io::Error>()) { EndCause::Io } else { EndCause::Protocol }
-        }
-    }
 }
 
 /// Counts a connection as open while it lives.

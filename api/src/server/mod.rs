@@ -23,6 +23,7 @@ mod response_body;
 mod service;
 mod socket;
 mod streams;
+mod supervisor;
 mod timeout;
 mod tls;
 

@@ -8,6 +8,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 use crate::metrics::Protocol;
@@ -33,15 +34,43 @@ pub(super) async fn detect<S: AsyncRead + Unpin>(mut stream: S) -> io::Result<Op
             break Protocol::Http2;
         }
     };
-    Ok(Some((protocol, Rewound { prefix, given: 0, filled, inner: stream })))
+    let mut stream = Rewound::new(stream);
+    stream.put_back(Bytes::copy_from_slice(&prefix[..filled]));
+    Ok(Some((protocol, stream)))
 }
 
-/// A stream with its first bytes put back.
+/// What connections are served on: a socket, or TLS over one.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for S {}
+
+/// A stream that bytes can be put back to.
 pub(super) struct Rewound<S> {
-    prefix: [u8; PREFACE.len()],
-    given: usize,
-    filled: usize,
+    /// Still to be read, before what the stream has.
+    prefix: Bytes,
     inner: S,
+}
+
+impl<S: AsyncRead + Unpin> Rewound<S> {
+    pub(super) fn new(inner: S) -> Self {
+        Rewound { prefix: Bytes::new(), inner }
+    }
+
+    /// Bytes that were read from this stream and are to be read again.
+    pub(super) fn put_back(&mut self, bytes: Bytes) {
+        assert!(self.prefix.is_empty(), "bytes were put back twice");
+        self.prefix = bytes;
+    }
+
+    /// Waits until there is something to read; false at the end of the stream.
+    pub(super) async fn await_bytes(&mut self) -> io::Result<bool> {
+        let mut first = [0; PREFACE.len()];
+        if self.prefix.is_empty() {
+            let bytes = self.inner.read(&mut first).await?;
+            self.prefix = Bytes::copy_from_slice(&first[..bytes]);
+        }
+        Ok(!self.prefix.is_empty())
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Rewound<S> {
@@ -50,10 +79,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Rewound<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.given < self.filled {
-            let bytes = (self.filled - self.given).min(buffer.remaining());
-            buffer.put_slice(&self.prefix[self.given..self.given + bytes]);
-            self.given += bytes;
+        if !self.prefix.is_empty() {
+            let bytes = self.prefix.len().min(buffer.remaining());
+            buffer.put_slice(&self.prefix.split_to(bytes));
             return Poll::Ready(Ok(()));
         }
         Pin::new(&mut self.inner).poll_read(context, buffer)

@@ -89,3 +89,14 @@ async fn the_socket_stays_open_for_the_drain_delay_while_readiness_is_already_fa
     within(stopped).await.unwrap().unwrap();
     assert!(begin.elapsed() >= Duration::from_millis(500));
 }
+
+#[tokio::test]
+async fn a_stop_closes_connections_that_rest() {
+    let server = Running::plain(|_| {});
+    let mut client = server.connect().await;
+    client.get("/hello").await;
+    server.shows("orlop_connections_resting 1").await;
+    let stopped = server.stop();
+    assert!(client.rest().await.is_empty());
+    within(stopped).await.unwrap().unwrap();
+}

@@ -191,3 +191,55 @@ async fn a_slow_reader_is_served_whole() {
     server.shows("orlop_connection_ends_total{cause=\"closed\"} 1").await;
     assert!(!server.metrics.encode().contains("orlop_http_aborted_total{"));
 }
+
+#[tokio::test]
+async fn a_connection_that_rests_is_served_when_it_goes_on() {
+    let server = Running::plain(|_| {});
+    let mut client = server.connect().await;
+    for _ in 0..2 {
+        assert_eq!(client.get("/hello").await.body, b"hello");
+        server.shows("orlop_connections_resting 1").await;
+    }
+    // A head in pieces, of which the first wakes the connection.
+    client.send("GET /he").await;
+    server.shows("orlop_connections_resting 0").await;
+    client.send("llo HTTP/1.1\r\nHost: test\r\n\r\n").await;
+    assert_eq!(client.reply().await.unwrap().body, b"hello");
+    server.shows("orlop_connections_resting 1").await;
+    drop(client);
+    server.shows("orlop_connection_ends_total{cause=\"closed\"} 1").await;
+    server.shows("orlop_connections_resting 0").await;
+}
+
+#[tokio::test]
+async fn a_connection_that_rests_is_closed_by_the_idle_limit() {
+    let server = Running::plain(|limits| limits.idle_timeout_ms = 1_500);
+    let mut client = server.connect().await;
+    client.get("/hello").await;
+    let begin = Instant::now();
+    server.shows("orlop_connections_resting 1").await;
+    assert!(client.rest().await.is_empty());
+    assert!(begin.elapsed() >= Duration::from_millis(1_400), "{:?}", begin.elapsed());
+    server.shows("orlop_connection_ends_total{cause=\"idle\"} 1").await;
+}
+
+#[tokio::test]
+async fn a_head_that_wakes_a_resting_connection_has_the_time_of_a_head() {
+    let server = Running::plain(|limits| limits.header_timeout_ms = 300);
+    let mut client = server.connect().await;
+    client.get("/hello").await;
+    server.shows("orlop_connections_resting 1").await;
+    client.send("GET /hello").await;
+    assert!(client.rest().await.is_empty());
+    server.shows("orlop_connection_ends_total{cause=\"header_timeout\"} 1").await;
+}
+
+#[tokio::test]
+async fn half_a_head_that_came_with_the_last_request_has_the_time_of_a_head() {
+    let server = Running::plain(|limits| limits.header_timeout_ms = 300);
+    let mut client = server.connect().await;
+    client.send("GET /hello HTTP/1.1\r\nHost: test\r\n\r\nGET /hel").await;
+    assert_eq!(client.reply().await.unwrap().body, b"hello");
+    assert!(client.rest().await.is_empty());
+    server.shows("orlop_connection_ends_total{cause=\"header_timeout\"} 1").await;
+}
