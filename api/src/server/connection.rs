@@ -84,15 +84,15 @@ struct Connection<H> {
 
 impl<H: Handler> Connection<H> {
     async fn serve(self, socket: Socket<TcpStream>, draining: &mut watch::Receiver<bool>) -> EndCause {
-        // Nothing was asked yet, so a stop may end the connection in either of these steps.
+        // Nothing was asked yet, so a stop may end the connection in either of these steps. Each is on
+        // the heap, like the connection after it: a task has the size of its largest step.
         let Some(tls) = &self.shared.tls else {
             let header_timeout = milliseconds(self.shared.limits.header_timeout_ms);
             let detected = select! {
-                detected = timeout(header_timeout, preface::detect(socket)) => detected,
+                detected = Box::pin(timeout(header_timeout, preface::detect(socket))) => detected,
                 () = drained(draining) => return EndCause::Closed,
             };
             return match detected {
-                // On the heap, like the connection below: a task has the size of its largest step.
                 Ok(Ok(Some((protocol, stream)))) => Box::pin(self.speak(protocol, stream, draining)).await,
                 Ok(Ok(None)) => EndCause::Closed,
                 Ok(Err(_)) => EndCause::Io,
@@ -101,7 +101,7 @@ impl<H: Handler> Connection<H> {
         };
         let handshake_timeout = milliseconds(self.shared.limits.tls_handshake_timeout_ms);
         let accepted = select! {
-            accepted = timeout(handshake_timeout, Box::pin(tls.acceptor.accept(socket))) => accepted,
+            accepted = Box::pin(timeout(handshake_timeout, tls.acceptor.accept(socket))) => accepted,
             () = drained(draining) => return EndCause::Closed,
         };
         let stream = match accepted {
