@@ -8,12 +8,13 @@ ASSERTIONS := --config .cargo/assertions.toml
 BINARIES := $(or $(CARGO_TARGET_DIR),target)/release
 FUZZ_SECONDS ?= 30
 REPEAT ?= 3
+BLOBS ?= 10000000
 
 export ORLOP_CACHE := $(CACHE)
 # rustup puts cargo where a shell without its profile does not look.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: run test bench compare fuzz check
+.PHONY: run test bench compare scale fuzz check
 
 # A registry on http://127.0.0.1:8080 with its data in ./orlop-data; prints how to push an image.
 run:
@@ -46,6 +47,12 @@ compare:
 	$(CARGO) build --release --bin orlop
 	benches/compare/compare.py --orlop $(BINARIES)/orlop --repeat $(REPEAT) $(addprefix --skip ,$(SKIP)) \
 		$(if $(REGISTRY),--registry $(REGISTRY))
+
+# A registry with BLOBS blobs beside an empty one: size of the index, start, HEAD, manifest push, memory.
+# JSON=FILE also writes the figures there, STORE=DIR keeps the store for the next time.
+scale:
+	scripts/setup build
+	$(CARGO) bench --package orlop-benches --bench scale -- --blobs $(BLOBS) $(if $(JSON),--json $(JSON)) $(if $(STORE),--store $(STORE))
 
 # Every fuzz target for FUZZ_SECONDS each.
 fuzz:

@@ -10,7 +10,7 @@ mod rocks;
 
 pub use memory::MemoryIndex;
 #[cfg(feature = "rocks")]
-pub use rocks::{RocksIndex, RocksOptions};
+pub use rocks::{RocksIndex, RocksOptions, TableFiles};
 
 /// The tables, one RocksDB column family each. The names are part of the on-disk format
 /// (docs/format.md).

@@ -4,6 +4,7 @@
 //! write returns, it and all earlier writes survive a power cut; when [`RocksIndex::open`] returns,
 //! no synced write is missing.
 
+mod files;
 mod settings;
 mod synced;
 
@@ -16,6 +17,7 @@ use std::{
 
 use rocksdb::{ColumnFamily, DB, DBPinnableSlice, ErrorKind, ReadOptions, ReadTier, WriteBatch, WriteOptions};
 
+pub use files::TableFiles;
 pub use settings::RocksOptions;
 
 use self::synced::SyncedSequence;

@@ -5,7 +5,9 @@
 
 use std::{num::NonZero, thread};
 
-use rocksdb::{BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode, Options};
+use rocksdb::{
+    BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode, Options,
+};
 
 use crate::index::Table;
 
@@ -16,6 +18,10 @@ const SEPARATE_VALUE_BYTES_MIN: u64 = 4 * 1024;
 const VALUE_GARBAGE_RATIO_MAX: f64 = 0.5;
 /// About one false positive in a hundred look-ups of absent keys.
 const BLOOM_BITS_PER_KEY: f64 = 10.0;
+/// Indexes and filters of table files are cut into parts of this size, which enter and leave the
+/// cache one by one. In one piece a file's filter has 1.6 MB, and once the pieces no longer fit
+/// nearly each look-up reads one (docs/performance.md, "Scale").
+const METADATA_PART_BYTES: usize = 16 * 1024;
 /// Memory taken at a time by a table's write buffer. The default of 1 MiB would let twelve barely
 /// used tables hold a large part of the shared budget.
 const ARENA_BLOCK_BYTES: usize = 128 * 1024;
@@ -29,10 +35,13 @@ const INFO_LOG_FILE_BYTES_MAX: usize = 4 * 1024 * 1024;
 const BACKGROUND_JOBS_MIN: i32 = 2;
 const BACKGROUND_JOBS_MAX: i32 = 16;
 
-/// What an operator can size. Memory use is about `cache_bytes + write_buffer_bytes`.
+/// What an operator can size. Memory use is at most about `cache_bytes + write_buffer_bytes`, and
+/// next to nothing while the index is small.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RocksOptions {
     /// Blocks, index and filter blocks, and large values kept in memory, for all tables together.
+    /// Indexes and filters of what requests ask for take about 4 bytes a blob; with less,
+    /// look-ups read the disk more often (docs/performance.md, "Scale").
     pub cache_bytes: usize,
     /// Changes not yet written to table files, for all tables together. The table with the
     /// oldest ones is written out when it is reached.
@@ -115,9 +124,15 @@ pub(super) fn tables(options: &RocksOptions, tables: &[Table]) -> Vec<ColumnFami
 fn table_options(table: Table, options: &RocksOptions, cache: &Cache) -> Options {
     let mut blocks = BlockBasedOptions::default();
     blocks.set_block_cache(cache);
-    // Most look-ups of a push are for keys that are absent.
-    blocks.set_bloom_filter(BLOOM_BITS_PER_KEY, false);
-    blocks.set_optimize_filters_for_memory(true);
+    if is_asked_for_absent_keys(table) {
+        blocks.set_bloom_filter(BLOOM_BITS_PER_KEY, false);
+        blocks.set_optimize_filters_for_memory(true);
+        blocks.set_partition_filters(true);
+    }
+    blocks.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+    blocks.set_metadata_block_size(METADATA_PART_BYTES);
+    // The directory of the parts: a few KiB for each file.
+    blocks.set_pin_top_level_index_and_filter(true);
     // Counted against the cache, so that memory stays bounded as the store grows, but the last to
     // leave it: without them every look-up reads the disk twice. The newest level's are asked first
     // each time and stay.
@@ -127,7 +142,9 @@ fn table_options(table: Table, options: &RocksOptions, cache: &Cache) -> Options
 
     let mut cf = Options::default();
     cf.set_block_based_table_factory(&blocks);
-    cf.set_compression_type(compression(table));
+    // Digests do not compress, but everything around them does: sequence numbers, namespaces,
+    // lengths, times. What is below the size of a blob file in `Bytes` is mostly text.
+    cf.set_compression_type(DBCompressionType::Lz4);
     cf.set_write_buffer_size(options.write_buffer_bytes);
     cf.set_arena_block_size(ARENA_BLOCK_BYTES);
     // Levels sized from the last one keep space amplification near a tenth.
@@ -151,20 +168,19 @@ fn separate_values(cf: &mut Options, cache: &Cache) {
     cf.set_blob_cache(cache);
 }
 
-/// LZ4 where neighbouring entries repeat namespaces, names or payload fields; nothing where they
-/// are digests and checksums, which do not compress, or content, which often is compressed and
-/// should cost no second pass.
-fn compression(table: Table) -> DBCompressionType {
+/// Whether single keys are looked up that often are not there: most look-ups of a push, and HEAD of
+/// what a client is about to push. The other tables are scanned, or asked for what another one has
+/// just promised; a filter there would only take room in the cache.
+fn is_asked_for_absent_keys(table: Table) -> bool {
     match table {
-        Table::Meta | Table::Blobs | Table::Bytes | Table::Garbage => DBCompressionType::None,
-        Table::Members
+        Table::Blobs | Table::Members | Table::Namespaces | Table::Names | Table::Uploads => true,
+        Table::Meta
+        | Table::Bytes
         | Table::Holders
-        | Table::Namespaces
-        | Table::Names
         | Table::Bindings
         | Table::Edges
         | Table::Reverse
-        | Table::Uploads => DBCompressionType::Lz4,
+        | Table::Garbage => false,
     }
 }
 
