@@ -41,8 +41,10 @@ use super::{
     threads::{Started, start_read},
 };
 
-/// Threads with a ring each. One moves more bytes than the devices this is made for.
-const RING_THREADS: usize = 1;
+/// Threads with a ring each, at most: one for each processor. While all processors hash, a single
+/// thread waits for its turn too often: eight uploads of 10 MiB were a quarter slower with one than
+/// with two, on two processors.
+const RING_THREADS_MAX: usize = 4;
 
 /// Operations that a ring works on at the same time.
 const IN_FLIGHT_MAX: u32 = 128;
@@ -77,7 +79,8 @@ impl Ring {
 
     pub(super) fn new(root: Arc<Root>) -> io::Result<Self> {
         // The threads are not waited for: each ends by itself when its last sender is gone.
-        let rings = (0..RING_THREADS).map(|number| Ok(start(number)?.0)).collect::<io::Result<_>>()?;
+        let count = thread::available_parallelism().map_or(1, usize::from).min(RING_THREADS_MAX);
+        let rings = (0..count).map(|number| Ok(start(number)?.0)).collect::<io::Result<_>>()?;
         Ok(Ring { paths: Threads::new(root), rings, turn: AtomicUsize::new(0) })
     }
 
