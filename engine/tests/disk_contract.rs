@@ -7,7 +7,7 @@
 use std::{io, path::PathBuf, sync::Arc};
 
 use orlop_engine::io::{
-    ALIGNMENT, Backend, Buffer, Disk, Entry, EntryKind, Handle, Linked, Pool, SimDisk, StorePath, open_disk,
+    ALIGNMENT, Backend, Buffer, Disk, Entry, EntryKind, Handle, Linked, Pool, SimDisk, StorePath, keep, open_disk,
 };
 
 const POOL_BYTES: usize = 8 << 20;
@@ -135,6 +135,8 @@ on_every_disk! {
     unnamed_file_vanishes
     linked_file_reads_back
     linking_over_a_name_changes_nothing
+    a_kept_file_is_cut_and_has_its_name
+    keeping_over_a_name_changes_nothing
     one_file_can_have_two_names
     unlinked_file_stays_readable
     reads_need_no_alignment

@@ -5,8 +5,8 @@
 //! `docs/performance.md` says which question each group answers and how to read the answer.
 //!
 //! ```text
-//!   make bench                                  all groups
-//!   cargo bench -p orlop-benches -- ingest/     one group
+//!   make bench                                                all groups, and the other benches
+//!   cargo bench -p orlop-benches --bench engine -- ingest/    one group
 //! ```
 
 use std::time::Duration;

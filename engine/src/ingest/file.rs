@@ -1,27 +1,23 @@
 //! A growing file: bytes are gathered in aligned buffers and written while more come in.
 
-use std::{collections::VecDeque, io, sync::Arc, time::Duration};
+use std::{collections::VecDeque, io, sync::Arc};
 
 use tokio::task::JoinHandle;
 
+use super::{
+    filling::{BUFFER_BYTES_MAX, Filling},
+    held::Held,
+};
 use crate::{
     environment::Environment,
     error::{Error, Result},
     io::{ALIGNMENT, Buffer, Disk, Handle, Pool, StorePath},
 };
 
-/// The first buffer of a file, and every buffer of a slow client: what 2,000 of them hold counts.
-const BUFFER_BYTES_MIN: usize = 64 << 10;
-
-/// Buffers double while they fill quickly, up to this. With [`IN_FLIGHT_MAX`] writes under way an
-/// upload holds at most 2 MiB.
-const BUFFER_BYTES_MAX: usize = 512 << 10;
-
-/// Writes under way per file; with three the disk never waits for the hash.
+/// Writes under way per file; with three the disk never waits for the hash. With the buffer being
+/// filled an upload has at most 2 MiB. (A file that begins with bytes that were held back may have
+/// more writes under way, but no more bytes.)
 const IN_FLIGHT_MAX: usize = 3;
-
-/// A buffer that took longer than this to fill belongs to a slow client.
-const SLOW: Duration = Duration::from_millis(500);
 
 /// What a file sink needs from the store.
 #[derive(Clone)]
@@ -29,6 +25,8 @@ pub(super) struct Means {
     pub disk: Arc<dyn Disk>,
     pub pool: Pool,
     pub environment: Arc<dyn Environment>,
+    /// No buffer is larger: a running upload is written down at the end of a buffer.
+    pub buffer_bytes_max: usize,
 }
 
 pub(super) struct FileSink {
@@ -37,9 +35,7 @@ pub(super) struct FileSink {
     /// Bytes before this offset are written or on their way; a multiple of the alignment.
     flushed: u64,
     /// Bytes from `flushed` on.
-    tail: Option<Buffer>,
-    tail_since: Duration,
-    buffer_bytes: usize,
+    tail: Filling,
     /// Oldest first. Each gives its buffer back to the pool as soon as it lands, whether or not
     /// its upload goes on; only a padded tail is handed back here.
     in_flight: VecDeque<JoinHandle<io::Result<Option<Buffer>>>>,
@@ -52,40 +48,44 @@ pub(super) struct FileSink {
 impl FileSink {
     /// A new unnamed file with room for `reserve` bytes.
     pub async fn create(means: Means, reserve: u64) -> Result<Self> {
-        let file = means.disk.create(reserve).await.map_err(|source| Error::io("creating an upload file", source))?;
-        Ok(FileSink::over(means, file, 0))
+        let file = create(&means, reserve).await?;
+        let tail = Filling::new(&means, reserve);
+        Ok(FileSink::over(means, file, 0, tail))
+    }
+
+    /// A new unnamed file that begins with bytes that were held back until now, whose writes start
+    /// at once. Cancel safe, if `held` is given up after this has returned.
+    pub async fn create_for(means: Means, reserve: u64) -> Result<impl FnOnce(Held) -> Self> {
+        let file = create(&means, reserve).await?;
+        Ok(move |held: Held| {
+            let (full, tail) = held.into_parts();
+            let mut sink = FileSink::over(means, file, 0, tail);
+            full.into_iter().for_each(|buffer| sink.write_full(buffer));
+            sink
+        })
     }
 
     /// A suspended upload's file, of which `offset` bytes count.
     pub async fn reopen(means: Means, path: &StorePath, offset: u64) -> Result<Self> {
         let file = means.disk.open(path, true).await.map_err(|source| Error::io("opening an upload file", source))?;
         let flushed = offset - offset % ALIGNMENT as u64;
-        let mut sink = FileSink::over(means, file, flushed);
+        let tail = Filling::new(&means, 0);
+        let mut sink = FileSink::over(means, file, flushed, tail);
         let rest = usize::try_from(offset - flushed).expect("less than the alignment");
         if rest > 0 {
-            let buffer = sink.means.pool.take(sink.buffer_bytes).await;
+            let buffer = Filling::block(&sink.means).await;
             let read = sink.means.disk.read(&sink.file, buffer, flushed, rest);
             let tail = read.await.map_err(|source| Error::io("reading an upload file", source))?;
             if tail.filled().len() != rest {
                 return Err(Error::io("reading an upload file", io::ErrorKind::UnexpectedEof.into()));
             }
-            sink.tail = Some(tail);
+            sink.tail.put_back(tail);
         }
         Ok(sink)
     }
 
-    fn over(means: Means, file: Handle, flushed: u64) -> Self {
-        FileSink {
-            tail_since: means.environment.monotonic(),
-            means,
-            file,
-            flushed,
-            tail: None,
-            buffer_bytes: BUFFER_BYTES_MIN,
-            in_flight: VecDeque::new(),
-            tail_in_flight: None,
-            broken: false,
-        }
+    fn over(means: Means, file: Handle, flushed: u64, tail: Filling) -> Self {
+        FileSink { means, file, flushed, tail, in_flight: VecDeque::new(), tail_in_flight: None, broken: false }
     }
 
     pub fn handle(&self) -> &Handle {
@@ -94,7 +94,7 @@ impl FileSink {
 
     /// Whether the file has, or is about to have, exactly the bytes taken so far.
     pub fn is_flush(&self) -> bool {
-        self.tail.is_none() && self.tail_in_flight.is_none()
+        !self.tail.has_buffer() && self.tail_in_flight.is_none()
     }
 
     /// Nothing more can be done with this file: every later operation fails.
@@ -107,29 +107,19 @@ impl FileSink {
         while self.in_flight.len() >= IN_FLIGHT_MAX || self.tail_in_flight.is_some() {
             self.land_one().await?;
         }
-        if self.tail.is_none() {
-            self.tail = Some(self.means.pool.take(self.buffer_bytes).await);
-            self.tail_since = self.means.environment.monotonic();
-        }
+        self.tail.take_buffer(&self.means).await;
         self.check()?;
-        Ok(self.tail.as_ref().map_or(0, Buffer::spare))
+        Ok(self.tail.room())
     }
 
     /// Takes at most `room` bytes.
     pub fn push(&mut self, bytes: &[u8]) {
-        let tail = self.tail.as_mut().expect("room() was awaited");
-        let taken = tail.extend(bytes);
-        assert_eq!(taken, bytes.len(), "room() said how many");
-        if tail.spare() == 0 {
-            self.start_write();
+        if let Some(full) = self.tail.push(&self.means, bytes) {
+            self.write_full(full);
         }
     }
 
-    fn start_write(&mut self) {
-        let Some(buffer) = self.tail.take() else { return };
-        let elapsed = self.means.environment.monotonic().saturating_sub(self.tail_since);
-        self.buffer_bytes =
-            if elapsed > SLOW { BUFFER_BYTES_MIN } else { (self.buffer_bytes * 2).min(BUFFER_BYTES_MAX) };
+    fn write_full(&mut self, buffer: Buffer) {
         let written = buffer.filled().len() as u64;
         self.write(buffer, false);
         self.flushed += written;
@@ -140,7 +130,7 @@ impl FileSink {
     /// uploads that wait for exactly this. Cancel safe.
     pub async fn settle(&mut self) -> Result<()> {
         self.land_all().await?;
-        if let Some(mut tail) = self.tail.take_if(|tail| !tail.filled().is_empty()) {
+        if let Some(mut tail) = self.tail.take_partial() {
             self.tail_in_flight = Some(tail.filled().len());
             tail.pad_to_alignment();
             self.write(tail, true);
@@ -156,10 +146,10 @@ impl FileSink {
 
     /// Like `settle`, for a file that is complete: the tail is given up.
     pub async fn finish(&mut self) -> Result<()> {
-        self.land_all().await?;
-        if let Some(mut tail) = self.tail.take()
-            && !tail.filled().is_empty()
-        {
+        if self.tail_in_flight.is_some() {
+            self.land_all().await?;
+        }
+        if let Some(mut tail) = self.tail.take_partial() {
             tail.pad_to_alignment();
             self.write(tail, false);
         }
@@ -185,7 +175,7 @@ impl FileSink {
         })?;
         if let (Some(len), Some(mut buffer)) = (was_tail, buffer) {
             buffer.truncate(len);
-            self.tail = Some(buffer);
+            self.tail.put_back(buffer);
         }
         Ok(())
     }
@@ -217,4 +207,8 @@ impl FileSink {
         }
         Ok(())
     }
+}
+
+async fn create(means: &Means, reserve: u64) -> Result<Handle> {
+    means.disk.create(reserve).await.map_err(|source| Error::io("creating an upload file", source))
 }

@@ -8,6 +8,7 @@ use tokio::task::JoinHandle;
 use super::{
     UploadId,
     file::{FileSink, Means},
+    held::Held,
     sealed::{Proven, Sealed, Staged},
     session::put_record,
 };
@@ -16,7 +17,7 @@ use crate::{
     digest::{Hasher, SavedState},
     error::{Error, Result},
     format::{BlobRecord, ChunkSums, Health, Placement, UploadRecord, UploadSink},
-    io::Handle,
+    io::{Handle, keep},
     namespace::Namespace,
     store::Store,
 };
@@ -31,6 +32,8 @@ pub(super) struct Intake {
     sink: Sink,
     /// Bytes to allocate when the content gets a file.
     reserve: u64,
+    /// The digest was told, and the store does not have it: nothing is gained by waiting.
+    is_new: bool,
     /// The file has its name in the upload area.
     named: bool,
     /// Where the next checkpoint of a running upload is due.
@@ -50,13 +53,20 @@ pub(super) struct Owner<'a> {
 enum Sink {
     /// Small so far.
     Memory(Vec<u8>),
+    /// Too large for the index, but its digest is not known yet: perhaps the store has it.
+    Held(Box<Held>),
     File(Box<FileSink>),
     /// Content the store has already: the bytes are hashed and dropped.
     Known(Digest),
 }
 
 pub(super) fn means(store: &Store) -> Means {
-    Means { disk: store.disk.clone(), pool: store.upload_pool.clone(), environment: store.options.environment.clone() }
+    Means {
+        disk: store.disk.clone(),
+        pool: store.upload_pool.clone(),
+        environment: store.options.environment.clone(),
+        buffer_bytes_max: usize::try_from(store.options.checkpoint_bytes).unwrap_or(usize::MAX),
+    }
 }
 
 impl Intake {
@@ -67,6 +77,7 @@ impl Intake {
             offset: 0,
             sink: Sink::Memory(Vec::new()),
             reserve: 0,
+            is_new: false,
             named: false,
             checkpoint_at: 0,
             checkpoint: None,
@@ -87,6 +98,7 @@ impl Intake {
             offset: record.offset,
             sink,
             reserve: 0,
+            is_new: false,
             named,
             checkpoint_at: record.offset + store.options.checkpoint_bytes,
             checkpoint: None,
@@ -118,8 +130,10 @@ impl Intake {
         self.hasher = Hasher::new(digest.algorithm());
     }
 
-    /// Prepares an empty upload for another algorithm.
-    pub fn expect_algorithm(&mut self, algorithm: Algorithm) {
+    /// The store does not have the content with this digest. Prepares an empty upload for its
+    /// algorithm.
+    pub fn expect(&mut self, algorithm: Algorithm) {
+        self.is_new = true;
         if self.offset == 0 && self.hasher.algorithm() != algorithm {
             self.hasher = Hasher::new(algorithm);
         }
@@ -147,6 +161,7 @@ impl Intake {
             self.sums.update(now);
             match &mut self.sink {
                 Sink::Memory(content) => content.extend_from_slice(now),
+                Sink::Held(held) => held.push(now),
                 Sink::File(file) => file.push(now),
                 Sink::Known(_) => {}
             }
@@ -210,17 +225,29 @@ impl Intake {
             if total <= inline_max {
                 return Ok(wanted);
             }
-            self.move_to_file(store).await?;
+            self.outgrow_index(store).await?;
+        }
+        if let Sink::Held(held) = &mut self.sink {
+            match held.room() {
+                Some(room) => return Ok(room),
+                None => self.write_held(store).await?,
+            }
         }
         match &mut self.sink {
-            Sink::Memory(_) | Sink::Known(_) => Ok(wanted),
+            Sink::Memory(_) | Sink::Held(_) | Sink::Known(_) => Ok(wanted),
             Sink::File(file) => file.room().await,
         }
     }
 
-    /// The content outgrew the index. Until the move is complete the bytes stay in memory.
-    async fn move_to_file(&mut self, store: &Store) -> Result<()> {
+    /// The content outgrew the index. Until the move is complete the bytes stay where they are.
+    async fn outgrow_index(&mut self, store: &Store) -> Result<()> {
         let Sink::Memory(content) = &self.sink else { return Ok(()) };
+        if !self.is_new
+            && let Some(held) = hold(store, self.reserve, content)
+        {
+            self.sink = Sink::Held(Box::new(held));
+            return Ok(());
+        }
         let mut file = FileSink::create(means(store), self.reserve).await?;
         let mut rest = content.as_slice();
         while !rest.is_empty() {
@@ -232,10 +259,24 @@ impl Intake {
         Ok(())
     }
 
+    /// Gives what was held back a file after all, and starts to write it.
+    async fn write_held(&mut self, store: &Store) -> Result<()> {
+        if !matches!(self.sink, Sink::Held(_)) {
+            return Ok(());
+        }
+        let begin = FileSink::create_for(means(store), self.reserve.max(self.offset)).await?;
+        match std::mem::replace(&mut self.sink, Sink::Memory(Vec::new())) {
+            Sink::Held(held) => self.sink = Sink::File(Box::new(begin(*held))),
+            other => self.sink = other,
+        }
+        Ok(())
+    }
+
     /// Makes what came so far durable and describes it. The upload can go on afterwards.
     pub async fn checkpoint(&mut self, store: &Store, id: UploadId, namespace: &Namespace) -> Result<UploadRecord> {
         self.join_checkpoint().await?;
         self.forget_known();
+        self.write_held(store).await?;
         let sink = match &mut self.sink {
             Sink::Memory(content) => UploadSink::Memory(content.clone()),
             Sink::File(file) => {
@@ -244,7 +285,7 @@ impl Intake {
                 self.named = true;
                 UploadSink::File
             }
-            Sink::Known(_) => unreachable!("forgotten above"),
+            Sink::Held(_) | Sink::Known(_) => unreachable!("written or forgotten above"),
         };
         Ok(self.record(namespace, sink))
     }
@@ -275,6 +316,7 @@ impl Intake {
             self.discard(store, id).await;
             return Err(Error::DigestMismatch { expected: *expected, found });
         }
+        self.settle_held(store, &found).await?;
         let record = |placement, sums: ChunkSums| BlobRecord {
             health: Health::Sound,
             placement,
@@ -297,9 +339,25 @@ impl Intake {
                     is_committed: false,
                 });
             }
-            Sink::Known(_) => {}
+            Sink::Held(_) | Sink::Known(_) => {}
         }
         Ok(Sealed { proven, size: self.offset, staged })
+    }
+
+    /// The digest of what was held back is known: it is dropped, or it is written.
+    async fn settle_held(&mut self, store: &Store, digest: &Digest) -> Result<()> {
+        if !matches!(self.sink, Sink::Held(_)) {
+            return Ok(());
+        }
+        if store.is_stored(digest).await? {
+            self.sink = Sink::Known(*digest);
+            return Ok(());
+        }
+        self.write_held(store).await?;
+        match &mut self.sink {
+            Sink::File(file) => file.finish().await,
+            _ => Ok(()),
+        }
     }
 
     /// Gives the bytes up.
@@ -316,6 +374,7 @@ impl Intake {
         let mut hasher = Hasher::new(algorithm);
         match &mut self.sink {
             Sink::Memory(content) => hasher.update(content),
+            Sink::Held(held) => held.hash(&mut hasher),
             Sink::File(file) => file.read_back(self.offset, |bytes| hasher.update(bytes)).await?,
             Sink::Known(digest) => {
                 // Only reached when the client names a second algorithm after announcing a digest.
@@ -326,16 +385,24 @@ impl Intake {
     }
 }
 
+/// Takes over what was too large for the index, if it can stay in memory.
+fn hold(store: &Store, total: u64, content: &[u8]) -> Option<Held> {
+    let mut held = Held::new(means(store), total)?;
+    let mut rest = content;
+    while !rest.is_empty() {
+        let room = held.room()?.min(rest.len());
+        held.push(&rest[..room]);
+        rest = &rest[room..];
+    }
+    Some(held)
+}
+
 /// Syncs an upload's file and gives it its name in the upload area, durably.
 async fn make_durable(store: &Store, file: &Handle, id: UploadId, named: bool) -> Result<()> {
-    let synced = store.disk.sync(file, None).await;
-    synced.map_err(|source| Error::io("syncing an upload file", source))?;
     if named {
-        return Ok(());
+        let synced = store.disk.sync(file, None).await;
+        return synced.map_err(|source| Error::io("syncing an upload file", source));
     }
-    let context = "naming an upload file";
-    store.disk.link(file, &id.path()).await.map_err(|source| Error::io(context, source))?;
-    let area = id.path().parent();
-    let directory = store.disk.open(&area, false).await.map_err(|source| Error::io(context, source))?;
-    store.disk.sync(&directory, None).await.map_err(|source| Error::io(context, source))
+    let named = keep(&*store.disk, file, None, &id.path()).await;
+    named.map(drop).map_err(|source| Error::io("naming an upload file", source))
 }

@@ -5,6 +5,8 @@
 //! have the digest they were announced with. Not yet: durable, visible.
 
 mod file;
+mod filling;
+mod held;
 mod intake;
 mod sealed;
 mod session;

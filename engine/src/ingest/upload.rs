@@ -72,7 +72,7 @@ impl Upload {
             if self.store.is_stored(&digest).await? {
                 self.intake_mut().known(digest);
             } else {
-                self.intake_mut().expect_algorithm(digest.algorithm());
+                self.intake_mut().expect(digest.algorithm());
             }
         }
         Ok(())

@@ -80,6 +80,11 @@ impl Pool {
         self.0.bytes_out.load(Ordering::Acquire)
     }
 
+    /// Whether less than half of the limit is left: time to give back what can be given back.
+    pub fn is_scarce(&self) -> bool {
+        self.bytes_out() > self.0.pages_max / 2 * ALIGNMENT
+    }
+
     fn pages(&self, capacity: usize) -> u32 {
         let pages = capacity.div_ceil(ALIGNMENT).clamp(1, self.0.pages_max);
         u32::try_from(pages).expect("pages_max was cut to u32")

@@ -61,11 +61,6 @@ impl OpenFile {
         any.downcast().map_err(|_| check::foreign_handle())
     }
 
-    #[cfg(feature = "ring")]
-    pub(super) fn is_directory(&self) -> bool {
-        self.directory
-    }
-
     /// For reads, syncs and links.
     pub(super) fn plain(&self) -> BorrowedFd<'_> {
         self.plain.as_fd()
@@ -186,7 +181,7 @@ pub(super) fn advanced(done: usize, count: usize, direct: bool) -> io::Result<us
 }
 
 /// An allocation that the file system does not know is not needed.
-pub(super) fn tolerate_unsupported(outcome: io::Result<()>) -> io::Result<()> {
+fn tolerate_unsupported(outcome: io::Result<()>) -> io::Result<()> {
     match outcome {
         Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::ENOSYS)) => Ok(()),
         outcome => outcome,

@@ -103,4 +103,30 @@ pub trait Disk: Send + Sync + 'static {
 
     /// The entries of a directory in no particular order; empty if the directory does not exist.
     fn list(&self, path: &StorePath) -> Op<Vec<Entry>>;
+
+    /// [`keep`] as one operation, for disks to which that is cheaper than its steps.
+    fn keep(&self, _file: &Handle, _len: Option<u64>, _path: &StorePath) -> Option<Op<Linked>> {
+        None
+    }
+}
+
+/// Makes a file's bytes durable, cut to `len` bytes when given, then gives it the name `path`, then
+/// makes that name durable: the only order in which a durable name never leads to lost bytes. A
+/// name that is there already is neither changed nor synced. Must be awaited to its end.
+pub async fn keep(disk: &dyn Disk, file: &Handle, len: Option<u64>, path: &StorePath) -> io::Result<Linked> {
+    if let Some(op) = disk.keep(file, len, path) {
+        return op.await;
+    }
+    disk.sync(file, len).await?;
+    let linked = disk.link(file, path).await?;
+    if linked == Linked::New {
+        sync_directory(disk, &path.parent()).await?;
+    }
+    Ok(linked)
+}
+
+/// Makes a directory's names durable.
+pub async fn sync_directory(disk: &dyn Disk, path: &StorePath) -> io::Result<()> {
+    let directory = disk.open(path, false).await?;
+    disk.sync(&directory, None).await
 }

@@ -1,8 +1,10 @@
 //! The disk on io_uring.
 //!
 //! In: operations from any thread, through a bounded channel to a thread that owns a ring. Out:
-//! their answers. Writes, cold reads, syncs and allocations go through the ring; whatever takes a
-//! path is an ordinary system call on a blocking thread, as in [`Threads`].
+//! their answers. Writes and cold reads go through the ring, which does them without a thread that
+//! waits. Syncs, allocations and whatever takes a path are ordinary system calls on a blocking
+//! thread, as in [`Threads`]: the kernel would hand them to a worker thread of its own, which is one
+//! more change of threads for each, and the calls that belong together could not share one.
 //!
 //! What is true: a buffer belongs to its job on the ring's thread from the call until the
 //! completion arrives. The caller holds only the receiving end of a channel, so dropping the
@@ -34,13 +36,15 @@ use super::{
     ALIGNMENT, Buffer, Disk, Entry, Handle, Linked, Op, Pool, StorePath, Threads,
     blocking::{answered, ready},
     check,
-    file::{OpenFile, advanced, tolerate_unsupported},
+    file::{OpenFile, advanced},
     root::Root,
     threads::{Started, start_read},
 };
 
-/// Threads with a ring each. One moves more bytes than the devices this is made for.
-const RING_THREADS: usize = 1;
+/// Threads with a ring each, at most: one for each processor. While all processors hash, a single
+/// thread waits for its turn too often: eight uploads of 10 MiB were a quarter slower with one than
+/// with two, on two processors.
+const RING_THREADS_MAX: usize = 4;
 
 /// Operations that a ring works on at the same time.
 const IN_FLIGHT_MAX: u32 = 128;
@@ -75,7 +79,8 @@ impl Ring {
 
     pub(super) fn new(root: Arc<Root>) -> io::Result<Self> {
         // The threads are not waited for: each ends by itself when its last sender is gone.
-        let rings = (0..RING_THREADS).map(|number| Ok(start(number)?.0)).collect::<io::Result<_>>()?;
+        let count = thread::available_parallelism().map_or(1, usize::from).min(RING_THREADS_MAX);
+        let rings = (0..count).map(|number| Ok(start(number)?.0)).collect::<io::Result<_>>()?;
         Ok(Ring { paths: Threads::new(root), rings, turn: AtomicUsize::new(0) })
     }
 
@@ -254,25 +259,6 @@ async fn read_rest(file: &OpenFile, mut buffer: Buffer, offset: u64, len: usize)
     Ok(buffer)
 }
 
-/// Cuts on a blocking thread, since the ring knows no such operation before Linux 6.9, then
-/// flushes through the ring.
-async fn flush(file: Arc<OpenFile>, len: Option<u64>) -> io::Result<()> {
-    if let Some(len) = len {
-        let file = Arc::clone(&file);
-        tokio::task::spawn_blocking(move || file.cut(len)).await??;
-    }
-    let ring_file = duplicate(file.plain())?;
-    let outcome = if file.is_directory() { ring_file.sync_all().await } else { ring_file.sync_data().await };
-    drop(ring_file);
-    release(file);
-    outcome
-}
-
-async fn reserve(file: &OpenFile, bytes: u64) -> io::Result<()> {
-    let ring_file = duplicate(file.plain())?;
-    tolerate_unsupported(ring_file.fallocate(0, bytes, 0).await)
-}
-
 async fn probe_file(file: &OpenFile) -> io::Result<()> {
     let pool = Pool::new(ALIGNMENT);
     let mut buffer = pool.take(ALIGNMENT).await;
@@ -289,19 +275,8 @@ async fn probe_file(file: &OpenFile) -> io::Result<()> {
 }
 
 impl Disk for Ring {
-    fn create(&self, bytes: u64) -> Op<Handle> {
-        let created = self.paths.create(0);
-        if bytes == 0 {
-            return created;
-        }
-        let ring = self.ring().clone();
-        let task = tokio::spawn(async move {
-            let handle = created.await?;
-            let file = OpenFile::of(&handle)?;
-            submit(&ring, move || async move { reserve(&file, bytes).await }).await?;
-            Ok(handle)
-        });
-        Box::pin(async move { task.await? })
+    fn create(&self, reserve: u64) -> Op<Handle> {
+        self.paths.create(reserve)
     }
 
     fn open(&self, path: &StorePath, write: bool) -> Op<Handle> {
@@ -331,10 +306,7 @@ impl Disk for Ring {
     }
 
     fn sync(&self, file: &Handle, len: Option<u64>) -> Op<()> {
-        match OpenFile::of(file) {
-            Ok(file) => submit(self.ring(), move || flush(file, len)),
-            Err(error) => ready(Err(error)),
-        }
+        self.paths.sync(file, len)
     }
 
     fn link(&self, file: &Handle, path: &StorePath) -> Op<Linked> {
@@ -347,6 +319,10 @@ impl Disk for Ring {
 
     fn list(&self, path: &StorePath) -> Op<Vec<Entry>> {
         self.paths.list(path)
+    }
+
+    fn keep(&self, file: &Handle, len: Option<u64>, path: &StorePath) -> Option<Op<Linked>> {
+        self.paths.keep(file, len, path)
     }
 }
 

@@ -160,6 +160,20 @@ impl Root {
 
     /// Gives `file` the name `path`, and makes missing directories durably.
     pub(super) fn link(&self, file: &OpenFile, path: &StorePath) -> io::Result<Linked> {
+        Ok(self.link_in(file, path)?.0)
+    }
+
+    /// Like [`Root::link`]; a new name is durable on return.
+    pub(super) fn link_durably(&self, file: &OpenFile, path: &StorePath) -> io::Result<Linked> {
+        let (linked, parent) = self.link_in(file, path)?;
+        if linked == Linked::New {
+            rustix::fs::fsync(&parent)?;
+        }
+        Ok(linked)
+    }
+
+    /// Links, and gives the directory in which the name is now.
+    fn link_in(&self, file: &OpenFile, path: &StorePath) -> io::Result<(Linked, OwnedFd)> {
         let Some((parent, name)) = split(path) else {
             return Err(foreign(path, "the root itself"));
         };
@@ -182,7 +196,7 @@ impl Root {
         if linked == Linked::New {
             file.drop_temporary();
         }
-        Ok(linked)
+        Ok((linked, parent))
     }
 
     /// Removes a name; one that is not there is removed already.

@@ -121,4 +121,19 @@ impl Disk for Threads {
         let (root, path) = (Arc::clone(&self.root), path.clone());
         self.blocking.run(move || root.list(&path))
     }
+
+    fn keep(&self, file: &Handle, len: Option<u64>, path: &StorePath) -> Option<Op<Linked>> {
+        let file = match OpenFile::of(file) {
+            Ok(file) => file,
+            Err(error) => return Some(ready(Err(error))),
+        };
+        let (root, path) = (Arc::clone(&self.root), path.clone());
+        Some(self.blocking.run(move || {
+            if let Some(len) = len {
+                file.cut(len)?;
+            }
+            file.flush()?;
+            root.link_durably(&file, &path)
+        }))
+    }
 }

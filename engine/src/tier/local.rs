@@ -5,7 +5,7 @@ use std::{io, sync::Arc};
 use super::{Listed, Stored, Tier, TierOp};
 use crate::{
     Algorithm, Digest,
-    io::{Buffer, Disk, EntryKind, Handle, Linked, Op, StorePath},
+    io::{Buffer, Disk, EntryKind, Handle, Linked, Op, StorePath, keep, sync_directory},
 };
 
 /// Directories per algorithm: one for each value of a digest's first byte.
@@ -28,27 +28,20 @@ impl LocalTier {
     pub fn path(digest: &Digest) -> StorePath {
         LocalTier::directory(digest.algorithm(), digest.as_bytes()[0]).join(&digest.hex())
     }
-
-    async fn sync_directory(&self, path: &StorePath) -> io::Result<()> {
-        let directory = self.disk.open(path, false).await?;
-        self.disk.sync(&directory, None).await
-    }
 }
 
 impl Tier for LocalTier {
     fn place<'a>(&'a self, staged: &'a Handle, len: u64, digest: &'a Digest) -> TierOp<'a, ()> {
         Box::pin(async move {
-            // The order is the promise: bytes durable, then a name, then the name durable.
-            self.disk.sync(staged, Some(len)).await?;
             let path = LocalTier::path(digest);
-            if self.disk.link(staged, &path).await? == Linked::Exists {
+            if keep(&*self.disk, staged, Some(len), &path).await? == Linked::Exists {
                 // No record points here, or it says that the bytes are damaged.
                 self.disk.unlink(&path).await?;
-                if self.disk.link(staged, &path).await? == Linked::Exists {
+                if keep(&*self.disk, staged, Some(len), &path).await? == Linked::Exists {
                     return Err(io::Error::new(io::ErrorKind::AlreadyExists, format!("{path} came back")));
                 }
             }
-            self.sync_directory(&path.parent()).await
+            Ok(())
         })
     }
 
@@ -64,7 +57,7 @@ impl Tier for LocalTier {
         Box::pin(async move {
             let path = LocalTier::path(digest);
             self.disk.unlink(&path).await?;
-            match self.sync_directory(&path.parent()).await {
+            match sync_directory(&*self.disk, &path.parent()).await {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
                 other => other,
             }

@@ -31,6 +31,30 @@ pub async fn linking_over_a_name_changes_nothing(fixture: Fixture) {
     assert_eq!(fixture.read(&file, 0, 100).await, b"first");
 }
 
+pub async fn a_kept_file_is_cut_and_has_its_name(fixture: Fixture) {
+    let bytes = pattern(9_000, 4);
+    let file = fixture.disk.create(100_000).await.expect("create");
+    let buffer = fixture.filled(&bytes).await;
+    fixture.disk.write(&file, buffer, 0).await.expect("write");
+    let name = path("made/for/it");
+    assert_eq!(keep(&*fixture.disk, &file, Some(9_000), &name).await.expect("keep"), Linked::New);
+    let entries = fixture.list(&path("made/for")).await;
+    assert_eq!(entries, [Entry { name: "it".to_owned(), size: 9_000, kind: EntryKind::File }]);
+    let file = fixture.disk.open(&name, false).await.expect("open");
+    assert_eq!(fixture.read(&file, 0, 10_000).await, bytes);
+}
+
+pub async fn keeping_over_a_name_changes_nothing(fixture: Fixture) {
+    let (first, second) = (fixture.file(b"first").await, fixture.file(b"second").await);
+    let name = path("names/taken");
+    assert_eq!(keep(&*fixture.disk, &first, None, &name).await.expect("keep"), Linked::New);
+    assert_eq!(keep(&*fixture.disk, &second, None, &name).await.expect("keep"), Linked::Exists);
+    let error = keep(&*fixture.disk, &second, Some(5_000), &path("longer")).await;
+    assert_eq!(kind(error), Some(io::ErrorKind::InvalidInput), "a file is never made longer");
+    let file = fixture.disk.open(&name, false).await.expect("open");
+    assert_eq!(fixture.read(&file, 0, 100).await, b"first");
+}
+
 pub async fn one_file_can_have_two_names(fixture: Fixture) {
     let file = fixture.file(b"shared").await;
     for name in ["a/one", "b/two"] {

@@ -1,6 +1,8 @@
 //! What was pushed comes back, and only where it was pushed.
 
-use orlop_engine::{Algorithm, Batch, Digest, Error, What};
+use std::sync::Arc;
+
+use orlop_engine::{Algorithm, Batch, Digest, Engine, Error, Options, What, index::MemoryIndex, io::SimDisk};
 
 use crate::common::*;
 
@@ -121,7 +123,7 @@ async fn an_announced_digest_that_is_stored_is_hashed_and_not_written() {
         let root = tempfile::tempdir().expect("a directory");
         let (first, second) = (namespace("first"), namespace("second"));
         // Long enough for several checkpoints, which bytes that are only hashed must survive.
-        let options = orlop_engine::Options { checkpoint_bytes: 100_000, ..options };
+        let options = Options { checkpoint_bytes: 100_000, ..options };
         let engine = open(root.path(), &options).await;
         let bytes = content(5, 700_000);
         let digest = push(&engine, &first, &bytes).await;
@@ -146,6 +148,50 @@ async fn an_announced_digest_that_is_stored_is_hashed_and_not_written() {
         let sealed = upload.seal(&digest).await.expect("sealed");
         let _ = engine.commit(Batch::new(second.clone()).blob(sealed)).await.expect("committed");
         assert_eq!(pull(&engine, &second, &digest).await.expect("pulled"), bytes);
+        close_and_check(engine, root.path()).await;
+    }
+}
+
+#[tokio::test]
+async fn stored_content_whose_digest_comes_last_is_not_written_either() {
+    let disk = SimDisk::new(1);
+    let index = Arc::new(MemoryIndex::default());
+    let engine = Engine::simulated(Arc::new(disk.clone()), index, Options::default()).await.expect("opens");
+    let (first, second) = (namespace("first"), namespace("second"));
+    let bytes = content(11, 900_000);
+    let digest = push(&engine, &first, &bytes).await;
+
+    let before = disk.operations();
+    let id = engine.begin(&second, Algorithm::Sha256).await.expect("begun");
+    for (part, offset) in [(&bytes[..300_000], 300_000), (&bytes[300_000..], 900_000)] {
+        let mut upload = engine.resume(&second, id).await.expect("resumed");
+        upload.append(part).await.expect("appended");
+        assert_eq!(upload.suspend(), offset);
+    }
+    let upload = engine.resume(&second, id).await.expect("resumed");
+    let sealed = upload.seal(&digest).await.expect("sealed");
+    let _ = engine.commit(Batch::new(second.clone()).blob(sealed)).await.expect("committed");
+    assert_eq!(disk.operations(), before, "nothing was written");
+    assert_eq!(engine.statistics().blobs_deduplicated, 1);
+    assert_eq!(pull(&engine, &second, &digest).await.expect("pulled"), bytes);
+    engine.close().await.expect("closed");
+}
+
+/// Bytes that wait in memory for their digest must not keep others from going on.
+#[tokio::test(flavor = "multi_thread")]
+async fn uploads_share_little_memory_to_the_end() {
+    for options in real() {
+        let root = tempfile::tempdir().expect("a directory");
+        let options = Options { upload_memory_bytes_max: 256 << 10, ..options };
+        let engine = open(root.path(), &options).await;
+        let pushes = (0..24).map(|number| {
+            let engine = engine.clone();
+            tokio::spawn(async move { push(&engine, &namespace("app"), &content(number, 700_000)).await })
+        });
+        for push in pushes.collect::<Vec<_>>() {
+            let digest = push.await.expect("pushed");
+            assert_eq!(engine.find(&namespace("app"), &digest).await.expect("there").size, 700_000);
+        }
         close_and_check(engine, root.path()).await;
     }
 }
