@@ -42,6 +42,10 @@ pub enum Error {
     #[error("{digest} is needed by {by}")]
     Needed { digest: Digest, by: Digest },
 
+    /// The name was bound again, or removed, since it was looked at.
+    #[error("{name} is not bound any more as it was seen")]
+    Moved { name: String },
+
     /// Stored bytes do not match their checksum. The blob answers as not found until it is
     /// pushed again.
     #[error(

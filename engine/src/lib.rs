@@ -20,6 +20,7 @@
 #![deny(unsafe_code)]
 
 pub mod check;
+mod clock;
 mod commit;
 pub mod digest;
 mod engine;
@@ -37,7 +38,9 @@ mod running;
 mod statistics;
 mod store;
 pub mod tier;
+mod usage;
 
+pub use clock::Moment;
 pub use commit::{Batch, Edge, EdgeKind, Receipt, Removal};
 pub use digest::{Algorithm, Digest};
 pub use engine::Engine;
@@ -47,3 +50,6 @@ pub use namespace::{Namespace, NamespaceError};
 pub use options::{INLINE_BYTES_LIMIT, IndexKind, Options};
 pub use read::{Blob, Found, Named, Reader, Referring};
 pub use statistics::Statistics;
+#[cfg(feature = "rocks")]
+pub use usage::Survey;
+pub use usage::{DocumentUse, NameUse, Usage};

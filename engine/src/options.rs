@@ -42,6 +42,9 @@ pub struct Options {
     /// A running upload is written down each time this many bytes came in, so that a crash costs
     /// at most these. Default 64 MiB.
     pub checkpoint_bytes: u64,
+    /// How often the pulls of documents are written down, and the store's clock with them; a crash
+    /// loses the pulls since. Default 60 s.
+    pub usage_flush: Duration,
     /// How many changes wait for the commit thread before callers do. Default 4,096.
     pub commit_queue_max: usize,
     /// How many changes share one sync of the index at most. Default 1,024.
@@ -62,6 +65,7 @@ impl Default for Options {
             upload_settle: Duration::from_secs(1),
             upload_idle_max: Duration::from_secs(24 * 3600),
             checkpoint_bytes: 64 << 20,
+            usage_flush: Duration::from_secs(60),
             commit_queue_max: 4096,
             commit_group_max: 1024,
             environment: Arc::new(System::default()),

@@ -12,3 +12,5 @@ mod damage;
 mod names;
 #[path = "store/uploads.rs"]
 mod uploads;
+#[path = "store/usage.rs"]
+mod usage;

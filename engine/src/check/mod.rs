@@ -11,6 +11,8 @@ use std::{fmt, sync::Arc};
 
 #[cfg(feature = "rocks")]
 pub use offline::check;
+#[cfg(feature = "rocks")]
+pub(crate) use offline::lock as lock_offline;
 
 use crate::{
     error::Result,

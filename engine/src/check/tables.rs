@@ -4,7 +4,7 @@ use super::{Report, each};
 use crate::{
     Digest, EdgeKind, Namespace,
     error::Result,
-    format::{BlobRecord, Health, MemberRecord, NameRecord, keys},
+    format::{BlobRecord, Health, MemberRecord, NameRecord, UsageRecord, keys},
     index::{Index, Table},
     store::index_error,
 };
@@ -17,6 +17,7 @@ pub(super) fn check(index: &dyn Index, report: &mut Report) -> Result<()> {
     tables.bindings()?;
     tables.edges()?;
     tables.reverse()?;
+    tables.usage()?;
     tables.garbage()
 }
 
@@ -133,6 +134,19 @@ impl Tables<'_> {
                     }
                 }
                 None => self.report.find(6, format!("a malformed reverse edge key {key:02x?}")),
+            }
+            Ok(())
+        })
+    }
+
+    fn usage(&mut self) -> Result<()> {
+        each(self.index, Table::Usage, &[], |(key, value)| {
+            let (Some((namespace, digest)), Ok(_)) = (keys::split_member(&key), UsageRecord::decode(&value)) else {
+                self.report.find(9, format!("a malformed usage entry {key:02x?}"));
+                return Ok(());
+            };
+            if !self.is_member(&namespace, &digest)? {
+                self.report.find(9, format!("{namespace}: pulls of {digest} are counted, which is not a member"));
             }
             Ok(())
         })

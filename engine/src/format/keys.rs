@@ -17,7 +17,7 @@ pub fn within(namespace: &Namespace) -> Vec<u8> {
     key
 }
 
-/// `Members`: namespace NUL digest.
+/// `Members`, and `Usage` of those that are documents: namespace NUL digest.
 pub fn member(namespace: &Namespace, digest: &Digest) -> Vec<u8> {
     let mut key = within(namespace);
     digest.encode(&mut key);
@@ -73,6 +73,9 @@ pub fn unheld(digest: &Digest) -> Vec<u8> {
 
 /// `Meta`: the collection epoch, a counter of 64 bits.
 pub const EPOCH: &[u8] = b"epoch";
+
+/// `Meta`: where the store's clock stood, 64 bits.
+pub const CLOCK: &[u8] = b"clock";
 
 /// `Meta`: the format version, 32 bits.
 pub const FORMAT: &[u8] = b"format";

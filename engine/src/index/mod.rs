@@ -40,10 +40,12 @@ pub enum Table {
     Uploads,
     /// digest -> epoch in which it lost its last holder
     Garbage,
+    /// namespace, digest -> how often and when a document was pulled
+    Usage,
 }
 
 impl Table {
-    pub const ALL: [Table; 12] = [
+    pub const ALL: [Table; 13] = [
         Table::Meta,
         Table::Blobs,
         Table::Bytes,
@@ -56,6 +58,7 @@ impl Table {
         Table::Reverse,
         Table::Uploads,
         Table::Garbage,
+        Table::Usage,
     ];
 
     /// The column family's name.
@@ -73,6 +76,7 @@ impl Table {
             Table::Reverse => "reverse",
             Table::Uploads => "uploads",
             Table::Garbage => "garbage",
+            Table::Usage => "usage",
         }
     }
 }

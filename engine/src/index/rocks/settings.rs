@@ -164,7 +164,8 @@ fn compression(table: Table) -> DBCompressionType {
         | Table::Bindings
         | Table::Edges
         | Table::Reverse
-        | Table::Uploads => DBCompressionType::Lz4,
+        | Table::Uploads
+        | Table::Usage => DBCompressionType::Lz4,
     }
 }
 
