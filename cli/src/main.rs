@@ -17,6 +17,7 @@ mod hint;
 mod huge_pages;
 mod log;
 mod open_files;
+mod retention;
 mod serve;
 mod signals;
 mod verify;
@@ -44,6 +45,7 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Serve(arguments) => block_on(serve::run(&arguments))?.map(|()| ExitCode::SUCCESS),
         Command::Check(arguments) => block_on(check::run(&arguments))?,
         Command::Verify(arguments) => verify::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Retention(arguments) => retention::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Bench(flags) => block_on(bench::run(&flags))?,
     }
 }
