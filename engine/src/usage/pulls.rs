@@ -94,7 +94,7 @@ pub(crate) async fn flush(store: &Store) -> Result<()> {
     Ok(())
 }
 
-/// Writes pulls down every `period`, and earlier when many documents wait, until the store is
+/// Writes the clock and pulls down every `period`, and earlier when many documents wait, until the store is
 /// closed.
 pub(crate) async fn tend(store: Weak<Store>, period: Duration) {
     loop {
@@ -105,10 +105,24 @@ pub(crate) async fn tend(store: Weak<Store>, period: Duration) {
         tracing::debug!(early, "writing pulls down");
         // Closing the store ends this task, but not a flush that has begun.
         let flushing = store.clone();
-        if let Err(error) = store.running.to_the_end(async move { flush(&flushing).await }).await {
+        let flush = async move {
+            record_clock(&flushing).await?;
+            flush(&flushing).await
+        };
+        if let Err(error) = store.running.to_the_end(flush).await {
             tracing::warn!(%error, "pulls could not be written down");
         }
     }
+}
+
+/// Also a store in which nothing happens gets older.
+async fn record_clock(store: &Store) -> Result<()> {
+    let clock = store.clock.clone();
+    let write = move |transaction: &mut Transaction<'_>| {
+        Clock::record(transaction, clock.now());
+        Ok(())
+    };
+    store.committer.run(Durability::Buffered, write).await
 }
 
 /// Adds pulls to a document's row. A document that is gone gets none.
