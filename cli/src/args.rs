@@ -32,6 +32,9 @@ pub enum Command {
     /// Say for each tag of a repository which retention rule keeps it or why it would be deleted.
     #[command(after_help = exit::HELP)]
     Retention(Retention),
+    /// Say how many bytes each repository has, and how much of each quota is used.
+    #[command(after_help = exit::HELP)]
+    Usage(Usage),
     /// Load a registry, any registry, and report throughput and latency.
     #[command(after_help = exit::HELP)]
     Bench(Box<bench::Flags>),
@@ -90,6 +93,20 @@ pub struct Retention {
     pub json: bool,
 }
 
+#[derive(Debug, Args)]
+pub struct Usage {
+    /// Configuration file that names the store.
+    pub config: Option<PathBuf>,
+
+    /// Directory of the store. Overrides storage.rootDirectory. No process may have it open.
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+
+    /// Print JSON instead of a table.
+    #[arg(long)]
+    pub json: bool,
+}
+
 impl Serve {
     /// What the flags say about the configuration.
     pub fn flags(&self) -> Flags {
@@ -98,6 +115,13 @@ impl Serve {
 }
 
 impl Retention {
+    /// What the flags say about the configuration.
+    pub fn flags(&self) -> Flags {
+        Flags { root: self.root.clone(), address: None }
+    }
+}
+
+impl Usage {
     /// What the flags say about the configuration.
     pub fn flags(&self) -> Flags {
         Flags { root: self.root.clone(), address: None }

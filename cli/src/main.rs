@@ -20,6 +20,7 @@ mod open_files;
 mod retention;
 mod serve;
 mod signals;
+mod usage;
 mod verify;
 
 use args::{Arguments, Command};
@@ -46,6 +47,7 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Check(arguments) => block_on(check::run(&arguments))?,
         Command::Verify(arguments) => verify::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Retention(arguments) => retention::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Usage(arguments) => usage::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Bench(flags) => block_on(bench::run(&flags))?,
     }
 }

@@ -419,3 +419,44 @@ fn retention_explains_every_tag() {
     let check = orlop(&["check", "--root", utf8(&root)]);
     assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stdout));
 }
+
+#[test]
+fn quotas_refuse_pushes_and_their_use_is_shown() {
+    let directory = scratch();
+    let root = directory.path().join("root");
+    let file = directory.path().join("c.json");
+    let limits = r#""maxRepos": 2, "quotas": [{"prefix": "team", "bytes": 100}]"#;
+    fs::write(&file, format!(r#"{{"storage": {{"rootDirectory": {root:?}, {limits}}}}}"#)).expect("written");
+    let service = Service::start_with(&[utf8(&file), "--addr", "127.0.0.1:0"]);
+    let document =
+        |annotation: &str| format!(r#"{{"schemaVersion":2,"manifests":[],"annotations":{{"a":"{annotation}"}}}}"#);
+    let push = |target: &str, document: &str| {
+        let head = format!("PUT /v2/{target} HTTP/1.1\r\nContent-Type: application/vnd.oci.image.index.v1+json");
+        request(&service, &head, document)
+    };
+    let (first, second) = (document("0"), document("12345678"));
+    assert!(push("team/app/manifests/a", &first).contains("201"));
+    assert!(push("team/app/manifests/b", &first).contains("201"), "what is there takes no more");
+    assert!(push("team/app/manifests/c", &second).contains("403"));
+    assert!(push("other/manifests/a", &second).contains("201"));
+    assert!(push("third/manifests/a", &second).contains("429"));
+    let mut client = TcpStream::connect(service.address()).expect("it listens");
+    write!(client, "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").expect("sent");
+    let mut metrics = String::new();
+    client.read_to_string(&mut metrics).expect("an answer");
+    let used = format!("orlop_quota_used_bytes{{prefix=\"team\"}} {}\n", first.len());
+    assert!(metrics.contains(&used), "{metrics}");
+    assert!(metrics.contains("orlop_quota_limit_bytes{prefix=\"team\"} 100\n"), "{metrics}");
+    service.stop();
+
+    let output = orlop(&["usage", utf8(&file), "--json"]);
+    let json: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(json["quotas"][0]["usedBytes"], first.len());
+    assert_eq!(json["repositories"][0]["repository"], "other");
+    assert_eq!(json["repositories"][1]["bytes"], first.len());
+    let text = String::from_utf8(orlop(&["usage", "--root", utf8(&root)]).stdout).expect("text");
+    assert_eq!(text.lines().count(), 5, "{text}");
+    assert!(text.ends_with("team/app\n"), "{text}");
+    let check = orlop(&["check", "--root", utf8(&root)]);
+    assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stdout));
+}

@@ -21,6 +21,7 @@ use crate::{
     ingest::{Proven, Sealed, Staged, Upload, UploadId, UploadStatus},
     io::{self, Disk, open_disk},
     options::{INLINE_BYTES_LIMIT, IndexKind, Options},
+    quota,
     read::{Blob, Found, Named, Referring, find, open},
     statistics::{Statistics, add},
     store::{Parts, Store, blocking, index_error},
@@ -82,6 +83,8 @@ impl Engine {
             return Err(Error::TooLarge { what: "inline_bytes_max", max: INLINE_BYTES_LIMIT as u64 });
         }
         check_format(&*parts.index)?;
+        let (index, options) = (parts.index.clone(), parts.options.clone());
+        blocking(move || quota::prepare(&*index, &options)).await?;
         let store = Arc::new(Store::new(parts)?);
         store.sessions.recover(&store).await?;
         let tending = vec![

@@ -33,6 +33,7 @@ mod ingest;
 pub mod io;
 mod namespace;
 mod options;
+mod quota;
 mod read;
 mod running;
 mod statistics;
@@ -48,6 +49,7 @@ pub use error::{Error, Result, What};
 pub use ingest::{Sealed, Upload, UploadId, UploadStatus};
 pub use namespace::{Namespace, NamespaceError};
 pub use options::{INLINE_BYTES_LIMIT, IndexKind, Options};
+pub use quota::{NamespaceSize, QUOTAS_MAX, Quota, QuotaUse};
 pub use read::{Blob, Found, Named, Reader, Referring};
 pub use statistics::Statistics;
 #[cfg(feature = "rocks")]

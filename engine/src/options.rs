@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     environment::{Environment, System},
     io::Backend,
+    quota::Quota,
 };
 
 /// Where the index lives.
@@ -45,6 +46,11 @@ pub struct Options {
     /// How often the pulls of documents are written down, and the store's clock with them; a crash
     /// loses the pulls since. Default 60 s.
     pub usage_flush: Duration,
+    /// Bytes that namespaces may have. Changes take effect when the store is opened. Default none,
+    /// at most [`QUOTAS_MAX`](crate::QUOTAS_MAX).
+    pub quotas: Vec<Quota>,
+    /// Namespaces that there may be; more are refused. Default no limit.
+    pub namespaces_max: Option<u64>,
     /// How many changes wait for the commit thread before callers do. Default 4,096.
     pub commit_queue_max: usize,
     /// How many changes share one sync of the index at most. Default 1,024.
@@ -66,6 +72,8 @@ impl Default for Options {
             upload_idle_max: Duration::from_secs(24 * 3600),
             checkpoint_bytes: 64 << 20,
             usage_flush: Duration::from_secs(60),
+            quotas: Vec::new(),
+            namespaces_max: None,
             commit_queue_max: 4096,
             commit_group_max: 1024,
             environment: Arc::new(System::default()),

@@ -10,6 +10,8 @@ mod crash;
 mod damage;
 #[path = "store/names.rs"]
 mod names;
+#[path = "store/quotas.rs"]
+mod quotas;
 #[path = "store/uploads.rs"]
 mod uploads;
 #[path = "store/usage.rs"]

@@ -13,7 +13,7 @@ use super::{
     Config, address,
     duration::{self, GoDuration},
     error::ErrorKind,
-    limits, nearest, retention,
+    limits, nearest, quotas, retention,
     value::{Problem, Value},
 };
 
@@ -73,6 +73,7 @@ pub const KEYS: &[Key] = &[
         path: "storage.sparseManifests",
         set: |config, value| value.bool().map(|sparse| config.policy.sparse_manifests = sparse),
     },
+    Key { path: "storage.maxRepos", set: max_repos },
     Key { path: "http.address", set: http_address },
     Key { path: "http.port", set: http_port },
     Key { path: "http.realm", set: http_realm },
@@ -85,7 +86,8 @@ pub const KEYS: &[Key] = &[
     Key { path: "log.output", set: log_output },
 ];
 
-pub const TREES: &[Tree] = &[Tree { path: retention::KEY, set: retention::set }];
+pub const TREES: &[Tree] =
+    &[Tree { path: retention::KEY, set: retention::set }, Tree { path: quotas::KEY, set: quotas::set }];
 
 /// Keys of zot that cannot be honoured, each with the feature it belongs to.
 pub const UNSUPPORTED: &[(&str, &str)] = &[
@@ -93,7 +95,6 @@ pub const UNSUPPORTED: &[(&str, &str)] = &[
     ("storage.gcDelay", "garbage collection"),
     ("storage.gcInterval", "garbage collection"),
     ("storage.gcTimeWindow", "garbage collection"),
-    ("storage.maxRepos", "quotas"),
     ("storage.subPaths", "several roots"),
     ("storage.remoteCache", "remote storage"),
     ("storage.storageDriver", "remote storage"),
@@ -192,6 +193,12 @@ fn blob_bytes_max(config: &mut Config, value: &Value) -> Result<(), Problem> {
             Ok(())
         }
     }
+}
+
+/// Zero is no limit, as in zot.
+fn max_repos(config: &mut Config, value: &Value) -> Result<(), Problem> {
+    config.engine.namespaces_max = Some(value.whole("a whole number")?).filter(|max| *max > 0);
+    Ok(())
 }
 
 fn http_address(config: &mut Config, value: &Value) -> Result<(), Problem> {

@@ -20,6 +20,7 @@ mod keys;
 mod limits;
 mod nearest;
 mod parse;
+mod quotas;
 pub mod retention;
 #[cfg(test)]
 mod tests;

@@ -159,6 +159,28 @@ fn retention_has_zots_keys_and_meaning() {
 }
 
 #[test]
+fn quotas_and_the_number_of_repositories_are_limits_of_the_store() {
+    let config = accepted(
+        r#"{"storage": {"maxRepos": 7, "quotas": [{"prefix": "", "bytes": 9}, {"prefix": "team/a", "bytes": 0}]}}"#,
+    );
+    assert_eq!(config.engine.namespaces_max, Some(7));
+    let quotas: Vec<_> = config.engine.quotas.iter().map(|quota| (quota.prefix.as_str(), quota.bytes)).collect();
+    assert_eq!(quotas, [("", 9), ("team/a", 0)]);
+    assert_eq!(accepted(r#"{"storage": {"maxRepos": 0}}"#).engine.namespaces_max, None);
+    assert!(accepted("{}").engine.quotas.is_empty());
+    for (text, part) in [
+        (r#"{"prefix": "a", "bytes": 1}"#, "\"storage.quotas\" must be a list of quotas"),
+        (r#"[{"prefix": "a"}]"#, "\"storage.quotas[0]\": a quota needs"),
+        (r#"[{"prefix": "a/", "bytes": 1}]"#, "\"storage.quotas[0].prefix\": \"a/\" is not"),
+        (r#"[{"prefix": "a", "bytes": "1G"}]"#, "must be a whole number of bytes"),
+        (r#"[{"prefix": "a", "bytes": 1}, {"prefix": "a", "bytes": 2}]"#, "two quotas"),
+        (r#"[{"prefix": "a", "byte": 1}]"#, "the nearest known key is \"storage.quotas[0].bytes\""),
+    ] {
+        refused(&format!(r#"{{"storage": {{"quotas": {text}}}}}"#), &[part]);
+    }
+}
+
+#[test]
 fn mistakes_in_retention_are_told_with_their_place() {
     let cases = [
         (r#""x""#, "\"storage.retention\" must be an object, found a string"),

@@ -15,6 +15,7 @@ use crate::{
     index::Table,
     ingest::Proven,
     namespace::{NAME_BYTES_MAX, is_name},
+    quota,
 };
 
 /// Applies the steps of one batch. Sealed content was placed before: its files stay with the caller
@@ -109,8 +110,10 @@ impl Change<'_, '_> {
             self.transaction.put(Table::Holders, keys::holder(digest, self.namespace), Vec::new());
             self.transaction.delete(Table::Garbage, keys::unheld(digest));
             self.suspect(digest)?;
+            quota::grow(self.transaction, self.namespace, self.size(digest)?)?;
             let namespace = keys::namespace(self.namespace);
             if !self.transaction.contains(Table::Namespaces, &namespace)? {
+                quota::admit(self.transaction)?;
                 self.transaction.put(Table::Namespaces, namespace, self.now.unix_ms.to_le_bytes().to_vec());
             }
         }
@@ -225,6 +228,7 @@ impl Change<'_, '_> {
             self.transaction.delete(Table::Bindings, key);
         }
         self.drop_edges(digest)?;
+        quota::shrink(self.transaction, self.namespace, self.size(digest)?)?;
         self.transaction.delete(Table::Members, keys::member(self.namespace, digest));
         self.transaction.delete(Table::Holders, keys::holder(digest, self.namespace));
         self.transaction.delete(Table::Usage, keys::member(self.namespace, digest));
@@ -259,6 +263,11 @@ impl Change<'_, '_> {
 
     fn is_member(&self, digest: &Digest) -> Result<bool> {
         self.transaction.contains(Table::Members, &keys::member(self.namespace, digest))
+    }
+
+    /// Bytes of stored content.
+    fn size(&self, digest: &Digest) -> Result<u64> {
+        Ok(self.blob(digest)?.map_or(0, |record| record.size))
     }
 
     fn blob(&self, digest: &Digest) -> Result<Option<BlobRecord>> {

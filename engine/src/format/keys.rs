@@ -71,6 +71,19 @@ pub fn unheld(digest: &Digest) -> Vec<u8> {
     key
 }
 
+/// `Sizes`, a namespace: namespace NUL, which is [`within`]. A quota: NUL prefix.
+pub fn quota(prefix: &str) -> Vec<u8> {
+    let mut key = vec![0];
+    key.extend_from_slice(prefix.as_bytes());
+    key
+}
+
+/// `Meta`: there when the table `Sizes` has a row for every namespace.
+pub const SIZED: &[u8] = b"sized";
+
+/// `Meta`: how many namespaces there are and may be, while that is limited.
+pub const NAMESPACES: &[u8] = b"namespaces";
+
 /// `Meta`: the collection epoch, a counter of 64 bits.
 pub const EPOCH: &[u8] = b"epoch";
 

@@ -125,6 +125,31 @@ impl NameRecord {
     }
 }
 
+/// `Sizes` of quotas, and the number of namespaces: version (8 bits), used and allowed (64 bits
+/// each).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AllowanceRecord {
+    pub used: u64,
+    /// What is used may be more than this, if it was lowered.
+    pub max: u64,
+}
+
+impl AllowanceRecord {
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Encoder::new(RECORD_VERSION);
+        out.u64(self.used);
+        out.u64(self.max);
+        out.finish()
+    }
+
+    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut from = Decoder::new("allowance", RECORD_VERSION, bytes)?;
+        let (used, max) = (from.u64()?, from.u64()?);
+        from.finish()?;
+        Ok(AllowanceRecord { used, max })
+    }
+}
+
 /// `Usage`: version (8 bits), pulls, wall clock and store's clock of the last one (64 bits each).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UsageRecord {
@@ -246,6 +271,8 @@ mod tests {
         let name = NameRecord { bound: Moment { unix_ms: 2, clock_ms: 3 }, digest: digest() };
         assert_eq!(hex(&name.encode()), format!("020200000000000000030000000000000001{}", "ab".repeat(32)));
         let usage = UsageRecord { pulls: 4, pulled: Moment { unix_ms: 5, clock_ms: 6 } };
+        let allowance = AllowanceRecord { used: 7, max: 8 };
+        assert_eq!(hex(&allowance.encode()), "0107000000000000000800000000000000");
         assert_eq!(hex(&usage.encode()), "01040000000000000005000000000000000600000000000000");
         let upload = UploadRecord {
             namespace: Namespace::new("a").expect("valid"),
@@ -279,7 +306,8 @@ mod tests {
         assert_eq!(hex(&edge), format!("{named}01{ab}0201{ab}"));
         assert_eq!(hex(&keys::unheld(&digest())), format!("0001{ab}"));
         assert_eq!(hex(keys::EPOCH), hex(b"epoch"));
-        assert_eq!(hex(keys::CLOCK), hex(b"clock"));
+        assert_eq!(hex(&keys::quota("a/b")), "00612f62");
+        assert_eq!([keys::CLOCK, keys::SIZED, keys::NAMESPACES], [&b"clock"[..], b"sized", b"namespaces"]);
 
         assert_eq!(keys::split_member(&keys::member(&ns, &digest())), Some((ns.clone(), digest())));
         assert_eq!(keys::split_holder(&keys::holder(&digest(), &ns)), Some((digest(), ns.clone())));
@@ -306,12 +334,15 @@ mod tests {
         };
         assert_eq!(BlobRecord::decode(&blob.encode()), Ok(blob.clone()));
         assert_eq!(NameRecord::decode(&name.encode()), Ok(name.clone()));
+        let allowance = AllowanceRecord { used: 7, max: 8 };
+        assert_eq!(AllowanceRecord::decode(&allowance.encode()), Ok(allowance));
         assert_eq!(UsageRecord::decode(&usage.encode()), Ok(usage.clone()));
         let back = UploadRecord::decode(&upload.encode()).expect("own bytes");
         assert_eq!((back.offset, back.sink, back.hash_state), (70_000, UploadSink::File, upload.hash_state.clone()));
         for (record, accepts) in [
             (blob.encode(), (|bytes| BlobRecord::decode(bytes).is_ok()) as fn(&[u8]) -> bool),
             (name.encode(), |bytes| NameRecord::decode(bytes).is_ok()),
+            (allowance.encode(), |bytes| AllowanceRecord::decode(bytes).is_ok()),
             (usage.encode(), |bytes| UsageRecord::decode(bytes).is_ok()),
             (upload.encode(), |bytes| UploadRecord::decode(bytes).is_ok()),
         ] {

@@ -42,10 +42,12 @@ pub enum Table {
     Garbage,
     /// namespace, digest -> how often and when a document was pulled
     Usage,
+    /// namespace -> bytes of its members; quota -> bytes used and allowed
+    Sizes,
 }
 
 impl Table {
-    pub const ALL: [Table; 13] = [
+    pub const ALL: [Table; 14] = [
         Table::Meta,
         Table::Blobs,
         Table::Bytes,
@@ -59,6 +61,7 @@ impl Table {
         Table::Uploads,
         Table::Garbage,
         Table::Usage,
+        Table::Sizes,
     ];
 
     /// The column family's name.
@@ -77,6 +80,7 @@ impl Table {
             Table::Uploads => "uploads",
             Table::Garbage => "garbage",
             Table::Usage => "usage",
+            Table::Sizes => "sizes",
         }
     }
 }

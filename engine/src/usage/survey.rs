@@ -149,6 +149,10 @@ mod offline {
             Ok(Survey { index, _lock: lock })
         }
 
+        pub(crate) fn index(&self) -> &dyn Index {
+            &self.index
+        }
+
         /// Where the store's clock stood when it was last written down, in milliseconds. 0 for a
         /// store that has no commit.
         pub fn clock_ms(&self) -> Result<u64> {

@@ -165,7 +165,8 @@ fn compression(table: Table) -> DBCompressionType {
         | Table::Edges
         | Table::Reverse
         | Table::Uploads
-        | Table::Usage => DBCompressionType::Lz4,
+        | Table::Usage
+        | Table::Sizes => DBCompressionType::Lz4,
     }
 }
 
