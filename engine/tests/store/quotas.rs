@@ -1,8 +1,12 @@
 //! Sizes of namespaces and their quotas: exact after every change, also by those who fail.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use orlop_engine::{Batch, Digest, Edge, Engine, Error, Options, Quota, Removal, Result};
+use orlop_engine::{
+    Batch, Digest, Edge, Engine, Error, Options, Quota, Removal, Result, check,
+    index::{Changes, Durability, Index, MemoryIndex, Table},
+    io::SimDisk,
+};
 use proptest::{
     prelude::*,
     test_runner::{Config, TestRunner},
@@ -114,6 +118,64 @@ async fn pushes_at_once_share_the_room() {
     assert_eq!(accepted, 10);
     assert_eq!(used(&engine), [("team".to_owned(), 1000)]);
     close_and_check(engine, root.path()).await;
+}
+
+/// An index that a test can look into, below an engine over a simulated disk.
+async fn over(index: &Arc<MemoryIndex>, disk: &SimDisk, options: Options) -> Engine {
+    Engine::simulated(Arc::new(disk.clone()), index.clone(), options).await.expect("opens")
+}
+
+fn write(index: &MemoryIndex, writes: Vec<(Table, Vec<u8>, Option<Vec<u8>>)>) {
+    index.write(&Changes { conditions: vec![], writes }, Durability::Synced).expect("memory");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_without_sums_gets_them_when_it_is_opened() {
+    let (index, disk) = (Arc::new(MemoryIndex::default()), SimDisk::new(0));
+    let quotas = with(&[("a", 1000)], None);
+    let engine = over(&index, &disk, quotas.clone()).await;
+    for (ns, len) in [("a", 10), ("a/b", 200), ("b", 3000)] {
+        try_push(&engine, ns, &content(len, usize::try_from(len).expect("small"))).await.expect("pushed");
+    }
+    let sizes = engine.sizes().await.expect("read");
+    engine.close().await.expect("closed");
+    // As a version wrote it that kept no sums.
+    let rows = index.snapshot().scan(Table::Sizes, b"", None, 100).expect("memory");
+    let mut gone: Vec<_> = rows.into_iter().map(|(key, _)| (Table::Sizes, key, None)).collect();
+    gone.push((Table::Meta, b"sized".to_vec(), None));
+    write(&index, gone);
+
+    let engine = over(&index, &disk, quotas).await;
+    assert_eq!(engine.sizes().await.expect("read"), sizes);
+    assert_eq!(used(&engine), [("a".to_owned(), 210)]);
+    engine.close().await.expect("closed");
+    let report = check::check_parts(index, Arc::new(disk)).await.expect("checked");
+    assert!(report.is_clean(), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_checker_finds_wrong_sums_and_pulls_of_nothing() {
+    let wrong = 7u64.to_le_bytes().to_vec();
+    let quota = [&[1][..], &wrong, &wrong].concat();
+    let nobody = [b"a\0\x01".as_slice(), &[0xab; 32]].concat();
+    let pulls = [&[1][..], &wrong, &wrong, &wrong].concat();
+    for (table, key, value, expected) in [
+        (Table::Sizes, b"a\0".to_vec(), Some(wrong.clone()), "the size on record"),
+        (Table::Sizes, b"a\0".to_vec(), None, "no size on record"),
+        (Table::Sizes, b"b\0".to_vec(), Some(wrong.clone()), "the size on record"),
+        (Table::Sizes, b"\0a".to_vec(), Some(quota), "does not count the 10 bytes"),
+        (Table::Usage, nobody.clone(), Some(pulls), "which is not a member"),
+        (Table::Usage, nobody, Some(vec![9]), "malformed usage"),
+    ] {
+        let (index, disk) = (Arc::new(MemoryIndex::default()), SimDisk::new(0));
+        let engine = over(&index, &disk, with(&[("a", 1000)], None)).await;
+        try_push(&engine, "a", &content(1, 10)).await.expect("pushed");
+        engine.close().await.expect("closed");
+        write(&index, vec![(table, key, value)]);
+        let report = check::check_parts(index, Arc::new(disk)).await.expect("checked");
+        assert_eq!(report.findings.len(), 1, "{report}");
+        assert!(report.to_string().contains(expected), "{report}");
+    }
 }
 
 /// One step of a random history: push, or take out, content of a namespace.

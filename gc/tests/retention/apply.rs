@@ -14,7 +14,9 @@ use orlop_engine::{
     environment::{Environment, System},
     io::Backend,
 };
-use orlop_gc::retention::{Glob, KeepNames, Keeper, NamePattern, Policy, Report, Retention, Rules, apply};
+use orlop_gc::retention::{
+    Glob, KeepNames, Keeper, NamePattern, Policy, Report, Retention, Rules, apply, keep_applying,
+};
 
 /// Clocks that a test sets, in milliseconds.
 #[derive(Default)]
@@ -229,6 +231,25 @@ async fn collection_is_told_which_unnamed_documents_stay() {
     assert!(keeps(Digest::of(Algorithm::Sha256, b"came later")), "what was not judged stays");
     let other = Namespace::new("other").expect("valid");
     assert!(!keeper.keeps(&other, &pulled) && keeper.rules(&other).delete, "no rules there");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_applies_policies_by_itself() {
+    let store = Store::new().await;
+    store.push("keep").await;
+    store.push("drop").await;
+    let policies = Arc::new(retention(&[("^keep$", Rules::default())]));
+    let applying = tokio::spawn(keep_applying(store.engine.clone(), policies, Duration::from_millis(10)));
+    for name in ["drop", "again"] {
+        store.push(name).await;
+        let dropped = async {
+            while store.names().await != ["keep"] {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), dropped).await.expect("dropped in one of the runs");
+    }
+    applying.abort();
 }
 
 /// Pushes and removals of the same names at the same time: what was pushed last is never removed.
