@@ -18,6 +18,7 @@ use orlop_api::{
 };
 use orlop_engine::Engine;
 use orlop_gc::retention::keep_applying;
+use tokio::task::JoinHandle;
 
 use crate::{
     args,
@@ -52,7 +53,8 @@ pub async fn run(arguments: &args::Serve) -> Result<(), Failure> {
     let engine = Engine::open(&root, options).await.map_err(|error| Failure::engine(&root, &error))?;
 
     let registry = Registry::new(engine.clone(), limits, policy);
-    let retaining = tokio::spawn(keep_applying(engine.clone(), Arc::new(retention), RETENTION_INTERVAL));
+    let applying = || tokio::spawn(keep_applying(engine.clone(), Arc::new(retention.clone()), RETENTION_INTERVAL));
+    let retaining = retention.drops_names().then(applying);
     let bound = registry.bind(address, tls).and_then(|server| Ok((server.local_addr()?, server)));
     let served = match bound {
         Ok((address, server)) => {
@@ -63,7 +65,7 @@ pub async fn run(arguments: &args::Serve) -> Result<(), Failure> {
         Err(error) => Err(bind_failure(address, &error)),
     };
     // What a run has begun to remove goes on to its end within the engine.
-    retaining.abort();
+    retaining.iter().for_each(JoinHandle::abort);
     let closed = engine.close().await.map_err(|error| Failure::engine(&root, &error));
     tracing::info!("stopped");
     served.and(closed)
