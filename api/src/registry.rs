@@ -108,15 +108,29 @@ impl Handler for Registry {
     }
 }
 
-/// The engine's counters for a scrape, and its one gauge.
+/// The engine's counters and gauges for a scrape.
 fn statistics(engine: &Engine) -> Vec<Statistic> {
-    let counter = |(name, help, value)| Statistic { name, help, kind: StatisticKind::Counter, value };
+    let counter = |(name, help, value)| Statistic { name, help, kind: StatisticKind::Counter, value, label: None };
     let mut statistics: Vec<Statistic> = engine.statistics().rows().into_iter().map(counter).collect();
     statistics.push(Statistic {
         name: "uploads_open",
         help: "Uploads that are running or can be resumed",
         kind: StatisticKind::Gauge,
         value: engine.uploads_open() as u64,
+        label: None,
     });
+    let quotas = engine.quotas();
+    let gauge = |name, help, prefix: &str, value| {
+        let label = Some(("prefix", prefix.to_owned()));
+        Statistic { name, help, kind: StatisticKind::Gauge, value, label }
+    };
+    statistics.extend(quotas.iter().map(|quota| {
+        gauge("quota_used_bytes", "Logical bytes of the repositories of a quota", &quota.prefix, quota.used_bytes)
+    }));
+    statistics.extend(
+        quotas.iter().map(|quota| {
+            gauge("quota_limit_bytes", "Logical bytes that a quota allows", &quota.prefix, quota.max_bytes)
+        }),
+    );
     statistics
 }

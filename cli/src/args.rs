@@ -29,6 +29,12 @@ pub enum Command {
     /// Say whether a configuration file is accepted, without starting anything.
     #[command(after_help = exit::HELP)]
     Verify(Verify),
+    /// Say for each tag of a repository which retention rule keeps it or why it would be deleted.
+    #[command(after_help = exit::HELP)]
+    Retention(Retention),
+    /// Say how many bytes each repository has, and how much of each quota is used.
+    #[command(after_help = exit::HELP)]
+    Usage(Usage),
     /// Load a registry, any registry, and report throughput and latency.
     #[command(after_help = exit::HELP)]
     Bench(Box<bench::Flags>),
@@ -69,10 +75,56 @@ pub struct Verify {
     pub config: PathBuf,
 }
 
+#[derive(Debug, Args)]
+pub struct Retention {
+    /// Configuration file with the policies (storage.retention); it names the store, too.
+    pub config: PathBuf,
+
+    /// The repository whose tags are explained. No process may have the store open.
+    #[arg(long, value_name = "REPO")]
+    pub explain: String,
+
+    /// Directory of the store. Overrides storage.rootDirectory.
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+
+    /// Print JSON instead of a table.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Usage {
+    /// Configuration file that names the store.
+    pub config: Option<PathBuf>,
+
+    /// Directory of the store. Overrides storage.rootDirectory. No process may have it open.
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+
+    /// Print JSON instead of a table.
+    #[arg(long)]
+    pub json: bool,
+}
+
 impl Serve {
     /// What the flags say about the configuration.
     pub fn flags(&self) -> Flags {
         Flags { root: self.root.clone(), address: self.addr.clone() }
+    }
+}
+
+impl Retention {
+    /// What the flags say about the configuration.
+    pub fn flags(&self) -> Flags {
+        Flags { root: self.root.clone(), address: None }
+    }
+}
+
+impl Usage {
+    /// What the flags say about the configuration.
+    pub fn flags(&self) -> Flags {
+        Flags { root: self.root.clone(), address: None }
     }
 }
 

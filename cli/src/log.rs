@@ -28,6 +28,9 @@ use crate::{
 /// Crates of this workspace have targets that begin with this.
 const OWN_TARGETS: &str = "orlop";
 
+/// What was deleted, by whom and why. It is written at every level of the log.
+const AUDIT_TARGET: &str = "audit";
+
 /// Starts logging for the whole process. Call once.
 /// Errors: the output cannot be opened for appending.
 pub fn start(log: &config::Log) -> Result<(), Failure> {
@@ -72,7 +75,10 @@ fn filter(level: LevelFilter) -> Targets {
         LevelFilter::TRACE => level,
         _ => level.min(LevelFilter::WARN),
     };
-    Targets::new().with_default(others).with_target(OWN_TARGETS, level)
+    Targets::new()
+        .with_default(others)
+        .with_target(OWN_TARGETS, level)
+        .with_target(AUDIT_TARGET, level.max(LevelFilter::INFO))
 }
 
 #[cfg(test)]
@@ -94,6 +100,7 @@ mod tests {
         let errors = self::filter(LevelFilter::ERROR);
         assert!(!errors.would_enable("hyper::proto", &Level::WARN));
         assert!(!errors.would_enable("orlop::serve", &Level::WARN));
+        assert!(errors.would_enable("audit", &Level::INFO));
     }
 
     #[test]

@@ -17,8 +17,10 @@ mod hint;
 mod huge_pages;
 mod log;
 mod open_files;
+mod retention;
 mod serve;
 mod signals;
+mod usage;
 mod verify;
 
 use args::{Arguments, Command};
@@ -44,6 +46,8 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Serve(arguments) => block_on(serve::run(&arguments))?.map(|()| ExitCode::SUCCESS),
         Command::Check(arguments) => block_on(check::run(&arguments))?,
         Command::Verify(arguments) => verify::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Retention(arguments) => retention::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Usage(arguments) => usage::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Bench(flags) => block_on(bench::run(&flags))?,
     }
 }

@@ -8,6 +8,8 @@ use std::{
     io::{self, IsTerminal},
     net::SocketAddr,
     path::Path,
+    sync::Arc,
+    time::Duration,
 };
 
 use orlop_api::{
@@ -15,6 +17,8 @@ use orlop_api::{
     server::{Tls, TlsOptions},
 };
 use orlop_engine::Engine;
+use orlop_gc::retention::keep_applying;
+use tokio::task::JoinHandle;
 
 use crate::{
     args,
@@ -23,6 +27,9 @@ use crate::{
     hint, huge_pages, log, open_files,
     signals::Signals,
 };
+
+/// How often retention policies are applied.
+const RETENTION_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// Serves until a signal. Errors: the configuration, the address, the store; see [`Exit`].
 pub async fn run(arguments: &args::Serve) -> Result<(), Failure> {
@@ -39,13 +46,15 @@ pub async fn run(arguments: &args::Serve) -> Result<(), Failure> {
     let signals =
         Signals::listen().map_err(|error| Failure::new(Exit::Failed, format!("cannot receive signals: {error}")))?;
 
-    let Config { root, engine: options, address, tls, limits, policy, .. } = config;
+    let Config { root, engine: options, address, tls, limits, policy, retention, .. } = config;
     let tls = load(&tls)?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     let address = resolve(&address).await?;
     let engine = Engine::open(&root, options).await.map_err(|error| Failure::engine(&root, &error))?;
 
     let registry = Registry::new(engine.clone(), limits, policy);
+    let applying = || tokio::spawn(keep_applying(engine.clone(), Arc::new(retention.clone()), RETENTION_INTERVAL));
+    let retaining = retention.drops_names().then(applying);
     let bound = registry.bind(address, tls).and_then(|server| Ok((server.local_addr()?, server)));
     let served = match bound {
         Ok((address, server)) => {
@@ -55,6 +64,8 @@ pub async fn run(arguments: &args::Serve) -> Result<(), Failure> {
         }
         Err(error) => Err(bind_failure(address, &error)),
     };
+    // What a run has begun to remove goes on to its end within the engine.
+    retaining.iter().for_each(JoinHandle::abort);
     let closed = engine.close().await.map_err(|error| Failure::engine(&root, &error));
     tracing::info!("stopped");
     served.and(closed)

@@ -351,3 +351,112 @@ fn a_second_signal_ends_at_once() {
     let (code, log, _) = service.end();
     assert_eq!(code, Some(130), "{log}");
 }
+
+/// Sends one request to the service and gives the status line.
+fn request(service: &Service, head: &str, body: &str) -> String {
+    let mut client = TcpStream::connect(service.address()).expect("it listens");
+    let length = body.len();
+    write!(client, "{head}\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}")
+        .expect("sent");
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).expect("an answer");
+    answer.lines().next().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn retention_explains_every_tag() {
+    let directory = scratch();
+    let root = directory.path().join("root");
+    let file = directory.path().join("c.json");
+    let policies = r#"[{"repositories": ["app"], "keepTags": [
+        {"patterns": ["^v"], "mostRecentlyPushedCount": 1},
+        {"patterns": ["^v", "^old$"], "pulledWithin": "1h"},
+        {"patterns": ["^latest$"]}
+    ]}]"#;
+    let text = format!(r#"{{"storage": {{"rootDirectory": {root:?}, "retention": {{"policies": {policies}}}}}}}"#);
+    fs::write(&file, text).expect("written");
+
+    let service = Service::start_with(&[utf8(&file), "--addr", "127.0.0.1:0"]);
+    let document = r#"{"schemaVersion":2,"manifests":[]}"#;
+    for target in ["app/manifests/latest", "app/manifests/nightly", "app/manifests/v1", "other/manifests/any"] {
+        let head = format!("PUT /v2/{target} HTTP/1.1\r\nContent-Type: application/vnd.oci.image.index.v1+json");
+        assert!(request(&service, &head, document).contains("201"), "{target}");
+    }
+    for _ in 0..3 {
+        assert!(request(&service, "GET /v2/app/manifests/latest HTTP/1.1", "").contains("200"));
+    }
+    fails(&["retention", utf8(&file), "--explain", "app"], 5, &[utf8(&root)]);
+    service.stop();
+
+    let output = orlop(&["retention", utf8(&file), "--explain", "app", "--json"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let json: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!((&json["repository"], &json["policy"], &json["dryRun"]), (&"app".into(), &0.into(), &false.into()));
+    let tags = json["tags"].as_array().expect("a list");
+    let section = "storage.retention.policies[0].keepTags";
+    for (tag, name, decision, rule) in [
+        (&tags[0], "latest", "keep", &format!("{section}[2].patterns")),
+        (&tags[1], "nightly", "delete", &section.to_owned()),
+        (&tags[2], "v1", "keep", &format!("{section}[0].mostRecentlyPushedCount")),
+    ] {
+        assert_eq!((tag["tag"].as_str(), tag["decision"].as_str()), (Some(name), Some(decision)), "{tag}");
+        assert_eq!(tag["rule"].as_str(), Some(rule.as_str()), "{tag}");
+        assert_eq!(tag["pulls"], 3, "the three tags are of one manifest: {tag}");
+        assert!(tag["lastPulledAgeMs"].is_u64() && tag["pushedAgeMs"].is_u64(), "{tag}");
+    }
+
+    let output = orlop(&["retention", utf8(&file), "--explain", "app"]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(text.lines().count(), 5, "{text}");
+    assert!(
+        text.lines().any(|line| line.starts_with("nightly  delete") && line.contains("no pattern matches")),
+        "{text}"
+    );
+    assert!(text.ends_with("app: 2 kept, 1 to be deleted\n"), "{text}");
+    let output = orlop(&["retention", utf8(&file), "--explain", "other"]);
+    assert!(String::from_utf8_lossy(&output.stdout).contains("no policy is for this repository"));
+    fails(&["retention", utf8(&file), "--explain", "none"], 2, &["no repository \"none\""]);
+    let check = orlop(&["check", "--root", utf8(&root)]);
+    assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stdout));
+}
+
+#[test]
+fn quotas_refuse_pushes_and_their_use_is_shown() {
+    let directory = scratch();
+    let root = directory.path().join("root");
+    let file = directory.path().join("c.json");
+    let limits = r#""maxRepos": 2, "quotas": [{"prefix": "team", "bytes": 100}]"#;
+    fs::write(&file, format!(r#"{{"storage": {{"rootDirectory": {root:?}, {limits}}}}}"#)).expect("written");
+    let service = Service::start_with(&[utf8(&file), "--addr", "127.0.0.1:0"]);
+    let document =
+        |annotation: &str| format!(r#"{{"schemaVersion":2,"manifests":[],"annotations":{{"a":"{annotation}"}}}}"#);
+    let push = |target: &str, document: &str| {
+        let head = format!("PUT /v2/{target} HTTP/1.1\r\nContent-Type: application/vnd.oci.image.index.v1+json");
+        request(&service, &head, document)
+    };
+    let (first, second) = (document("0"), document("12345678"));
+    assert!(push("team/app/manifests/a", &first).contains("201"));
+    assert!(push("team/app/manifests/b", &first).contains("201"), "what is there takes no more");
+    assert!(push("team/app/manifests/c", &second).contains("403"));
+    assert!(push("other/manifests/a", &second).contains("201"));
+    assert!(push("third/manifests/a", &second).contains("429"));
+    let mut client = TcpStream::connect(service.address()).expect("it listens");
+    write!(client, "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").expect("sent");
+    let mut metrics = String::new();
+    client.read_to_string(&mut metrics).expect("an answer");
+    let used = format!("orlop_quota_used_bytes{{prefix=\"team\"}} {}\n", first.len());
+    assert!(metrics.contains(&used), "{metrics}");
+    assert!(metrics.contains("orlop_quota_limit_bytes{prefix=\"team\"} 100\n"), "{metrics}");
+    service.stop();
+
+    let output = orlop(&["usage", utf8(&file), "--json"]);
+    let json: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(json["quotas"][0]["usedBytes"], first.len());
+    assert_eq!(json["repositories"][0]["repository"], "other");
+    assert_eq!(json["repositories"][1]["bytes"], first.len());
+    let text = String::from_utf8(orlop(&["usage", "--root", utf8(&root)]).stdout).expect("text");
+    assert_eq!(text.lines().count(), 5, "{text}");
+    assert!(text.ends_with("team/app\n"), "{text}");
+    let check = orlop(&["check", "--root", utf8(&root)]);
+    assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stdout));
+}

@@ -13,6 +13,7 @@ use tokio::{sync::OwnedMutexGuard, task::JoinHandle};
 
 use crate::{
     Algorithm, Digest, Namespace,
+    clock::Clock,
     commit::{Batch, Receipt, Step, Transaction, apply, decoded},
     error::{Error, Result, What},
     format::{BlobRecord, ChunkSums, FORMAT_LINE, Health, NameRecord, Placement, VERSION, keys},
@@ -20,10 +21,12 @@ use crate::{
     ingest::{Proven, Sealed, Staged, Upload, UploadId, UploadStatus},
     io::{self, Disk, open_disk},
     options::{INLINE_BYTES_LIMIT, IndexKind, Options},
+    quota,
     read::{Blob, Found, Named, Referring, find, open},
     statistics::{Statistics, add},
     store::{Parts, Store, blocking, index_error},
     tier::LocalTier,
+    usage,
 };
 
 /// An open store. Cloning shares it. [`Engine::close`] it before the process ends, or the next
@@ -37,7 +40,7 @@ struct Inner {
     store: Arc<Store>,
     backend: io::Backend,
     backend_note: Option<String>,
-    tending: std::sync::Mutex<Option<JoinHandle<()>>>,
+    tending: std::sync::Mutex<Vec<JoinHandle<()>>>,
     /// Locked as long as it is open.
     _lock: Option<File>,
 }
@@ -80,30 +83,36 @@ impl Engine {
             return Err(Error::TooLarge { what: "inline_bytes_max", max: INLINE_BYTES_LIMIT as u64 });
         }
         check_format(&*parts.index)?;
+        let (index, options) = (parts.index.clone(), parts.options.clone());
+        blocking(move || quota::prepare(&*index, &options)).await?;
         let store = Arc::new(Store::new(parts)?);
         store.sessions.recover(&store).await?;
-        let tending = tokio::spawn(tend_uploads(Arc::downgrade(&store), store.options.upload_settle));
-        let inner = Inner { store, backend, backend_note, tending: Some(tending).into(), _lock: lock };
+        let tending = vec![
+            tokio::spawn(tend_uploads(Arc::downgrade(&store), store.options.upload_settle)),
+            tokio::spawn(usage::tend(Arc::downgrade(&store), store.options.usage_flush)),
+        ];
+        let inner = Inner { store, backend, backend_note, tending: tending.into(), _lock: lock };
         Ok(Engine { inner: Arc::new(inner) })
     }
 
-    fn store(&self) -> &Arc<Store> {
+    pub(crate) fn store(&self) -> &Arc<Store> {
         &self.inner.store
     }
 
     /// Writes all open uploads down, finishes what waits and makes everything durable. Changes are
     /// refused afterwards.
     pub async fn close(&self) -> Result<()> {
-        let tending = self.inner.tending.lock().expect("no panic holds it").take();
-        if let Some(task) = tending {
-            task.abort();
-        }
+        let tending = std::mem::take(&mut *self.inner.tending.lock().expect("no panic holds it"));
+        tending.iter().for_each(JoinHandle::abort);
         let store = self.store();
         store.running.idle().await;
         if store.committer.stopped().is_none() {
             store.sessions.tend(store, std::time::Duration::ZERO).await;
+            usage::flush(store).await?;
+            let clock = store.clock.clone();
             // An empty change that is synced makes all earlier ones durable.
-            let nothing = |transaction: &mut Transaction<'_>| {
+            let nothing = move |transaction: &mut Transaction<'_>| {
+                Clock::record(transaction, clock.now());
                 let format = transaction.get(Table::Meta, keys::FORMAT)?.unwrap_or_default();
                 transaction.put(Table::Meta, keys::FORMAT.to_vec(), format);
                 Ok(())
@@ -280,10 +289,8 @@ impl Engine {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        if let Ok(mut tending) = self.tending.lock()
-            && let Some(task) = tending.take()
-        {
-            task.abort();
+        if let Ok(tending) = self.tending.lock() {
+            tending.iter().for_each(JoinHandle::abort);
         }
     }
 }
@@ -292,8 +299,14 @@ impl Drop for Inner {
 async fn commit(store: &Store, batch: Batch) -> Result<Receipt> {
     let Batch { namespace, mut steps } = batch;
     let (mut staged, locks) = place_all(store, &mut steps).await?;
-    let now = store.options.environment.unix_ms();
-    let decide = move |transaction: &mut Transaction<'_>| apply(transaction, &namespace, steps, now);
+    let clock = store.clock.clone();
+    let decide = move |transaction: &mut Transaction<'_>| {
+        // Read here, where changes follow each other: the order of times is the order of commits.
+        let now = clock.now();
+        apply(transaction, &namespace, steps, now)?;
+        Clock::record(transaction, now);
+        Ok(())
+    };
     store.committer.run(Durability::Synced, decide).await?;
     staged.iter_mut().for_each(|staged| staged.is_committed = true);
     drop(locks);

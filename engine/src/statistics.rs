@@ -50,6 +50,12 @@ statistics! {
     blobs_stored,
     /// Blobs found damaged.
     blobs_damaged,
+    /// Pulls of documents that were counted.
+    pulls_noted,
+    /// Pulls of documents that were written to the index.
+    pulls_recorded,
+    /// Pulls of documents that were not counted because too many documents waited.
+    pulls_lost,
     /// Changes committed.
     commits,
     /// Syncs of the index; commits divided by this is the group size.

@@ -6,6 +6,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::{
     Digest,
+    clock::Clock,
     commit::{Committer, decoded},
     error::{Error, Result},
     format::{BlobRecord, Health, Malformed},
@@ -17,6 +18,7 @@ use crate::{
     running::Running,
     statistics::Counters,
     tier::Tier,
+    usage::Pulls,
 };
 
 /// Locks for placing content, so that two uploads of the same digest meet: digests share a lock by
@@ -39,6 +41,8 @@ pub(crate) struct Store {
     pub hot_cache: HotCache,
     pub running: Running,
     pub counters: Arc<Counters>,
+    pub clock: Arc<Clock>,
+    pub pulls: Pulls,
     placing: Vec<Arc<Mutex<()>>>,
 }
 
@@ -53,6 +57,7 @@ impl Store {
     pub fn new(parts: Parts) -> Result<Self> {
         let Parts { options, index, disk, tier } = parts;
         let counters = Arc::new(Counters::default());
+        let clock = Arc::new(Clock::open(&*index, options.environment.clone())?);
         let committer = Committer::start(index.clone(), &options, counters.clone())?;
         Ok(Store {
             index,
@@ -68,6 +73,8 @@ impl Store {
             hot_cache: HotCache::new(options.hot_bytes_max as u64, EXTENT_BYTES),
             running: Running::default(),
             counters,
+            clock,
+            pulls: Pulls::default(),
             placing: (0..PLACING_LOCKS).map(|_| Arc::default()).collect(),
             options,
         })

@@ -63,6 +63,10 @@ impl GoDuration {
         Ok(Self { nanoseconds: if negative { -nanoseconds } else { nanoseconds } })
     }
 
+    pub fn is_negative(self) -> bool {
+        self.nanoseconds < 0
+    }
+
     /// The duration if it is above zero. zot takes zero and less as "no limit".
     pub fn positive(self) -> Option<Duration> {
         match u64::try_from(self.nanoseconds) {

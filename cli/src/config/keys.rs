@@ -12,7 +12,8 @@ use tracing::level_filters::LevelFilter;
 use super::{
     Config, address,
     duration::{self, GoDuration},
-    limits, nearest,
+    error::ErrorKind,
+    limits, nearest, quotas, retention,
     value::{Problem, Value},
 };
 
@@ -24,10 +25,19 @@ pub struct Key {
     pub set: fn(&mut Config, &Value) -> Result<(), Problem>,
 }
 
+/// A key whose value is a document of its own.
+pub struct Tree {
+    /// As [`Key::path`].
+    pub path: &'static str,
+    /// Checks the value, which was found at the path given, and puts it into the configuration.
+    pub set: fn(&mut Config, &str, &Value) -> Result<(), ErrorKind>,
+}
+
 /// What a path in a file stands for.
 pub enum Found {
     Section,
     Key(&'static Key),
+    Tree(&'static Tree),
     /// A limit of the section [`limits::SECTION`].
     Limit(&'static Limit),
     /// A key of zot, with the feature it belongs to.
@@ -67,6 +77,7 @@ pub const KEYS: &[Key] = &[
         path: "storage.sparseManifests",
         set: |config, value| value.bool().map(|sparse| config.policy.sparse_manifests = sparse),
     },
+    Key { path: "storage.maxRepos", set: max_repos },
     Key { path: "http.address", set: http_address },
     Key { path: "http.port", set: http_port },
     Key { path: "http.realm", set: http_realm },
@@ -79,14 +90,15 @@ pub const KEYS: &[Key] = &[
     Key { path: "log.output", set: log_output },
 ];
 
+pub const TREES: &[Tree] =
+    &[Tree { path: retention::KEY, set: retention::set }, Tree { path: quotas::KEY, set: quotas::set }];
+
 /// Keys of zot that cannot be honoured, each with the feature it belongs to.
 pub const UNSUPPORTED: &[(&str, &str)] = &[
     ("storage.gc", "garbage collection"),
     ("storage.gcDelay", "garbage collection"),
     ("storage.gcInterval", "garbage collection"),
     ("storage.gcTimeWindow", "garbage collection"),
-    ("storage.retention", "retention policies"),
-    ("storage.maxRepos", "quotas"),
     ("storage.subPaths", "several roots"),
     ("storage.remoteCache", "remote storage"),
     ("storage.storageDriver", "remote storage"),
@@ -110,6 +122,9 @@ pub fn find(path: &str) -> Option<Found> {
     if let Some(key) = KEYS.iter().find(|key| key.path.eq_ignore_ascii_case(path)) {
         return Some(Found::Key(key));
     }
+    if let Some(tree) = TREES.iter().find(|tree| tree.path.eq_ignore_ascii_case(path)) {
+        return Some(Found::Tree(tree));
+    }
     if let Some((_, feature)) = UNSUPPORTED.iter().find(|(key, _)| key.eq_ignore_ascii_case(path)) {
         return Some(Found::Unsupported(feature));
     }
@@ -124,7 +139,8 @@ pub fn find(path: &str) -> Option<Found> {
 /// The known key that `path` was probably meant to be.
 pub fn nearest(path: &str) -> String {
     let sections = ["storage", "http", "http.tls", limits::SECTION, "log"].map(str::to_owned);
-    let keys = KEYS.iter().map(|key| key.path.to_owned());
+    let trees = TREES.iter().map(|tree| tree.path);
+    let keys = KEYS.iter().map(|key| key.path).chain(trees).map(str::to_owned);
     nearest::nearest(path, sections.into_iter().chain(keys).chain(limits::paths())).expect("the list is not empty")
 }
 
@@ -181,6 +197,12 @@ fn blob_bytes_max(config: &mut Config, value: &Value) -> Result<(), Problem> {
             Ok(())
         }
     }
+}
+
+/// Zero is no limit, as in zot.
+fn max_repos(config: &mut Config, value: &Value) -> Result<(), Problem> {
+    config.engine.namespaces_max = Some(value.whole("a whole number")?).filter(|max| *max > 0);
+    Ok(())
 }
 
 fn http_address(config: &mut Config, value: &Value) -> Result<(), Problem> {

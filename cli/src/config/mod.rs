@@ -10,6 +10,7 @@ use std::{
 };
 
 use orlop_api::{Policy, limits::Limits};
+use orlop_gc::retention::Retention;
 use tracing::level_filters::LevelFilter;
 
 mod address;
@@ -20,8 +21,11 @@ mod limits;
 mod memory;
 mod nearest;
 mod parse;
+mod quotas;
+pub mod retention;
 #[cfg(test)]
 mod tests;
+mod tree;
 mod value;
 
 pub use address::Address;
@@ -40,6 +44,7 @@ pub struct Config {
     pub tls: Tls,
     pub limits: Limits,
     pub policy: Policy,
+    pub retention: Retention,
     pub log: Log,
     /// What the operator should know about the file, although it is accepted.
     pub notes: Vec<String>,
@@ -78,6 +83,7 @@ impl Default for Config {
             tls: Tls::default(),
             limits: Limits::default(),
             policy: Policy::default(),
+            retention: Retention::default(),
             log: Log { level: LevelFilter::INFO, output: None },
             notes: Vec::new(),
             limits_set: Vec::new(),

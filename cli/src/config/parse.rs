@@ -38,6 +38,7 @@ fn section(config: &mut Config, path: &str, value: &Value) -> Result<(), ErrorKi
             Some(Found::Key(known)) => {
                 (known.set)(config, value).map_err(|problem| ErrorKind::Value { key, problem })?;
             }
+            Some(Found::Tree(tree)) => (tree.set)(config, &key, value)?,
             Some(Found::Limit(limit)) => {
                 limits::set(config, limit, value).map_err(|problem| ErrorKind::Value { key, problem })?;
             }

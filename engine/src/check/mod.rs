@@ -11,6 +11,8 @@ use std::{fmt, sync::Arc};
 
 #[cfg(feature = "rocks")]
 pub use offline::check;
+#[cfg(feature = "rocks")]
+pub(crate) use offline::lock as lock_offline;
 
 use crate::{
     error::Result,
@@ -118,7 +120,12 @@ pub async fn check_parts(index: Arc<dyn Index>, disk: Arc<dyn Disk>) -> Result<R
 }
 
 /// Visits all pairs of a prefix, a page at a time.
-fn each(index: &dyn Index, table: Table, prefix: &[u8], mut visit: impl FnMut(Pair) -> Result<()>) -> Result<()> {
+pub(crate) fn each(
+    index: &dyn Index,
+    table: Table,
+    prefix: &[u8],
+    mut visit: impl FnMut(Pair) -> Result<()>,
+) -> Result<()> {
     const PAGE: usize = 1024;
     let snapshot = index.snapshot();
     let mut after: Option<Vec<u8>> = None;

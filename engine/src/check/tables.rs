@@ -1,10 +1,12 @@
 //! The tables against each other: invariants 4, 5, 6, 8 and 9.
 
+use std::collections::BTreeMap;
+
 use super::{Report, each};
 use crate::{
     Digest, EdgeKind, Namespace,
     error::Result,
-    format::{BlobRecord, Health, MemberRecord, NameRecord, keys},
+    format::{AllowanceRecord, BlobRecord, Health, MemberRecord, NameRecord, UsageRecord, keys},
     index::{Index, Table},
     store::index_error,
 };
@@ -17,6 +19,8 @@ pub(super) fn check(index: &dyn Index, report: &mut Report) -> Result<()> {
     tables.bindings()?;
     tables.edges()?;
     tables.reverse()?;
+    tables.usage()?;
+    tables.sizes()?;
     tables.garbage()
 }
 
@@ -133,6 +137,63 @@ impl Tables<'_> {
                     }
                 }
                 None => self.report.find(6, format!("a malformed reverse edge key {key:02x?}")),
+            }
+            Ok(())
+        })
+    }
+
+    /// The sums that are kept beside the members are those of the members.
+    fn sizes(&mut self) -> Result<()> {
+        if !self.has(Table::Meta, keys::SIZED)? {
+            return Ok(());
+        }
+        let mut sums: BTreeMap<Vec<u8>, u64> = BTreeMap::new();
+        each(self.index, Table::Members, &[], |(key, _)| {
+            let Some((namespace, digest)) = keys::split_member(&key) else { return Ok(()) };
+            let record = self.index.get(Table::Blobs, &digest.to_key()).map_err(index_error)?;
+            if let Some(Ok(record)) = record.map(|bytes| BlobRecord::decode(&bytes)) {
+                *sums.entry(keys::within(&namespace)).or_default() += record.size;
+            }
+            Ok(())
+        })?;
+        sums.retain(|_, bytes| *bytes > 0);
+        let mut quotas = Vec::new();
+        each(self.index, Table::Sizes, &[], |(key, value)| {
+            if let Some((0, prefix)) = key.split_first() {
+                quotas.push((String::from_utf8_lossy(prefix).into_owned(), value));
+            } else if sums.get(&key).map(|bytes| bytes.to_le_bytes().to_vec()) != Some(value) {
+                let shown = String::from_utf8_lossy(&key);
+                self.report.find(4, format!("{shown}: the size on record is not that of its members"));
+            }
+            Ok(())
+        })?;
+        for key in sums.keys() {
+            if !self.has(Table::Sizes, key)? {
+                let shown = String::from_utf8_lossy(key);
+                self.report.find(4, format!("{shown}: it has members and no size on record"));
+            }
+        }
+        for (prefix, value) in quotas {
+            let below = |key: &[u8]| {
+                let rest = key.strip_prefix(prefix.as_bytes());
+                prefix.is_empty() || rest.is_some_and(|rest| matches!(rest.first(), Some(0 | b'/')))
+            };
+            let used: u64 = sums.iter().filter(|(key, _)| below(key)).map(|(_, bytes)| bytes).sum();
+            if AllowanceRecord::decode(&value).map(|quota| quota.used) != Ok(used) {
+                self.report.find(4, format!("the quota of {prefix:?} does not count the {used} bytes that are used"));
+            }
+        }
+        Ok(())
+    }
+
+    fn usage(&mut self) -> Result<()> {
+        each(self.index, Table::Usage, &[], |(key, value)| {
+            let (Some((namespace, digest)), Ok(_)) = (keys::split_member(&key), UsageRecord::decode(&value)) else {
+                self.report.find(9, format!("a malformed usage entry {key:02x?}"));
+                return Ok(());
+            };
+            if !self.is_member(&namespace, &digest)? {
+                self.report.find(9, format!("{namespace}: pulls of {digest} are counted, which is not a member"));
             }
             Ok(())
         })

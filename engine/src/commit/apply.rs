@@ -9,11 +9,13 @@ use super::{
 };
 use crate::{
     Digest, Namespace,
+    clock::Moment,
     error::{Error, Result, What},
     format::{BlobRecord, Health, MemberRecord, NameRecord, Placement, keys},
     index::Table,
     ingest::Proven,
     namespace::{NAME_BYTES_MAX, is_name},
+    quota,
 };
 
 /// Applies the steps of one batch. Sealed content was placed before: its files stay with the caller
@@ -22,16 +24,17 @@ pub(crate) fn apply(
     transaction: &mut Transaction<'_>,
     namespace: &Namespace,
     steps: Vec<Step>,
-    now_unix_ms: u64,
+    now: Moment,
 ) -> Result<()> {
-    let mut change = Change { transaction, namespace, now_unix_ms };
+    let mut change = Change { transaction, namespace, now };
     for step in steps {
         match step {
             Step::Content { sealed, label, edges } => change.content(&sealed.proven, label, &edges)?,
             Step::Mount { digest, from } => change.mount(&digest, &from)?,
             Step::Require { digest, size, labelled } => change.require(&digest, size, labelled)?,
             Step::Bind { name, digest } => change.bind(&name, &digest)?,
-            Step::Unbind { name } => change.unbind(&name)?,
+            Step::Unbind { name } => change.unbind(&name, None)?,
+            Step::UnbindIf { name, digest, bound } => change.unbind(&name, Some(&NameRecord { bound, digest }))?,
             Step::Remove { digest, policy } => change.remove(&digest, policy)?,
         }
     }
@@ -51,7 +54,7 @@ pub(crate) fn mark_damaged(transaction: &mut Transaction<'_>, digest: &Digest) -
 struct Change<'a, 'b> {
     transaction: &'a mut Transaction<'b>,
     namespace: &'a Namespace,
-    now_unix_ms: u64,
+    now: Moment,
 }
 
 impl Change<'_, '_> {
@@ -98,18 +101,20 @@ impl Change<'_, '_> {
         if existing.is_some() && label.is_empty() {
             return Ok(());
         }
-        let since_unix_ms = match &existing {
-            Some(bytes) => decoded(MemberRecord::decode(bytes))?.since_unix_ms,
-            None => self.now_unix_ms,
+        let since_clock_ms = match &existing {
+            Some(bytes) => decoded(MemberRecord::decode(bytes))?.since_clock_ms,
+            None => self.now.clock_ms,
         };
-        self.transaction.put(Table::Members, key, MemberRecord { since_unix_ms, label }.encode());
+        self.transaction.put(Table::Members, key, MemberRecord { since_clock_ms, label }.encode());
         if existing.is_none() {
             self.transaction.put(Table::Holders, keys::holder(digest, self.namespace), Vec::new());
             self.transaction.delete(Table::Garbage, keys::unheld(digest));
             self.suspect(digest)?;
+            quota::grow(self.transaction, self.namespace, self.size(digest)?)?;
             let namespace = keys::namespace(self.namespace);
             if !self.transaction.contains(Table::Namespaces, &namespace)? {
-                self.transaction.put(Table::Namespaces, namespace, self.now_unix_ms.to_le_bytes().to_vec());
+                quota::admit(self.transaction)?;
+                self.transaction.put(Table::Namespaces, namespace, self.now.unix_ms.to_le_bytes().to_vec());
             }
         }
         Ok(())
@@ -188,20 +193,23 @@ impl Change<'_, '_> {
                 self.suspect(&old)?;
             }
         }
-        self.transaction.put(
-            Table::Names,
-            key,
-            NameRecord { bound_unix_ms: self.now_unix_ms, digest: *digest }.encode(),
-        );
+        self.transaction.put(Table::Names, key, NameRecord { bound: self.now, digest: *digest }.encode());
         self.transaction.put(Table::Bindings, keys::binding(self.namespace, digest, name), Vec::new());
         self.transaction.delete(Table::Garbage, keys::candidate(self.namespace, digest));
         Ok(())
     }
 
-    fn unbind(&mut self, name: &str) -> Result<()> {
+    /// Removes a name; with `seen`, only one that is still as it was seen.
+    fn unbind(&mut self, name: &str, seen: Option<&NameRecord>) -> Result<()> {
         let key = keys::name(self.namespace, name);
-        let bytes = self.transaction.get(Table::Names, &key)?.ok_or(Error::NotFound { what: What::Name })?;
-        let digest = decoded(NameRecord::decode(&bytes))?.digest;
+        let record = match self.transaction.get(Table::Names, &key)? {
+            Some(bytes) => Some(decoded(NameRecord::decode(&bytes))?),
+            None => None,
+        };
+        if seen.is_some() && seen != record.as_ref() {
+            return Err(Error::Moved { name: name.to_owned() });
+        }
+        let digest = record.ok_or(Error::NotFound { what: What::Name })?.digest;
         self.transaction.delete(Table::Names, key);
         self.transaction.delete(Table::Bindings, keys::binding(self.namespace, &digest, name));
         self.suspect(&digest)
@@ -220,8 +228,10 @@ impl Change<'_, '_> {
             self.transaction.delete(Table::Bindings, key);
         }
         self.drop_edges(digest)?;
+        quota::shrink(self.transaction, self.namespace, self.size(digest)?)?;
         self.transaction.delete(Table::Members, keys::member(self.namespace, digest));
         self.transaction.delete(Table::Holders, keys::holder(digest, self.namespace));
+        self.transaction.delete(Table::Usage, keys::member(self.namespace, digest));
         self.transaction.delete(Table::Garbage, keys::candidate(self.namespace, digest));
         if self.transaction.first(Table::Holders, &digest.to_key())?.is_none() {
             let epoch = self.epoch()?;
@@ -253,6 +263,11 @@ impl Change<'_, '_> {
 
     fn is_member(&self, digest: &Digest) -> Result<bool> {
         self.transaction.contains(Table::Members, &keys::member(self.namespace, digest))
+    }
+
+    /// Bytes of stored content.
+    fn size(&self, digest: &Digest) -> Result<u64> {
+        Ok(self.blob(digest)?.map_or(0, |record| record.size))
     }
 
     fn blob(&self, digest: &Digest) -> Result<Option<BlobRecord>> {

@@ -12,4 +12,6 @@ pub(crate) use apply::{apply, mark_damaged};
 pub(crate) use batch::Step;
 pub use batch::{Batch, Edge, EdgeKind, Receipt, Removal};
 pub(crate) use committer::Committer;
-pub(crate) use transaction::{Transaction, decoded};
+#[cfg(test)]
+pub(crate) use transaction::to_changes;
+pub(crate) use transaction::{Transaction, decoded, decoded_u64};

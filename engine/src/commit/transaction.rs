@@ -111,6 +111,11 @@ pub(crate) fn to_changes(overlay: Overlay) -> Changes {
     Changes { conditions: Vec::new(), writes }
 }
 
+/// Reads a number of 64 bits from bytes the index gave.
+pub(crate) fn decoded_u64(record: &'static str, bytes: &[u8]) -> Result<u64> {
+    decoded(bytes.try_into().map(u64::from_le_bytes).map_err(|_| crate::format::Malformed { record }))
+}
+
 /// Reads a record from bytes the index gave.
 pub(crate) fn decoded<T>(result: Result<T, crate::format::Malformed>) -> Result<T> {
     result.map_err(|malformed| Error::Store { path: "index".into(), reason: malformed.to_string() })

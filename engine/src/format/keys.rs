@@ -17,7 +17,7 @@ pub fn within(namespace: &Namespace) -> Vec<u8> {
     key
 }
 
-/// `Members`: namespace NUL digest.
+/// `Members`, and `Usage` of those that are documents: namespace NUL digest.
 pub fn member(namespace: &Namespace, digest: &Digest) -> Vec<u8> {
     let mut key = within(namespace);
     digest.encode(&mut key);
@@ -71,8 +71,24 @@ pub fn unheld(digest: &Digest) -> Vec<u8> {
     key
 }
 
+/// `Sizes`, a namespace: namespace NUL, which is [`within`]. A quota: NUL prefix.
+pub fn quota(prefix: &str) -> Vec<u8> {
+    let mut key = vec![0];
+    key.extend_from_slice(prefix.as_bytes());
+    key
+}
+
+/// `Meta`: there when the table `Sizes` has a row for every namespace.
+pub const SIZED: &[u8] = b"sized";
+
+/// `Meta`: how many namespaces there are and may be, while that is limited.
+pub const NAMESPACES: &[u8] = b"namespaces";
+
 /// `Meta`: the collection epoch, a counter of 64 bits.
 pub const EPOCH: &[u8] = b"epoch";
+
+/// `Meta`: where the store's clock stood, 64 bits.
+pub const CLOCK: &[u8] = b"clock";
 
 /// `Meta`: the format version, 32 bits.
 pub const FORMAT: &[u8] = b"format";

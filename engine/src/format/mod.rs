@@ -7,7 +7,9 @@ mod records;
 mod sums;
 
 pub use codec::Malformed;
-pub use records::{BlobRecord, Health, MemberRecord, NameRecord, Placement, UploadRecord, UploadSink};
+pub use records::{
+    AllowanceRecord, BlobRecord, Health, MemberRecord, NameRecord, Placement, UploadRecord, UploadSink, UsageRecord,
+};
 pub use sums::ChunkSums;
 
 /// The store's format. A store of another version is refused.

@@ -4,9 +4,12 @@ use super::{
     codec::{Decoder, Encoder, Malformed},
     sums::{ChunkSums, Sums},
 };
-use crate::{Algorithm, Digest, Namespace, digest::SavedState};
+use crate::{Algorithm, Digest, Namespace, clock::Moment, digest::SavedState};
 
 const RECORD_VERSION: u8 = 1;
+
+/// Names have a time by the store's clock since this version.
+const NAME_VERSION: u8 = 2;
 
 /// Where a blob's bytes are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,8 +75,8 @@ impl BlobRecord {
 /// `Members`: version (8 bits), time (64 bits), label to the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemberRecord {
-    /// When it became a member, milliseconds since 1970.
-    pub since_unix_ms: u64,
+    /// When it became a member, milliseconds by the store's clock.
+    pub since_clock_ms: u64,
     /// What the caller wants to know about this member; empty for plain content.
     pub label: Vec<u8>,
 }
@@ -81,39 +84,96 @@ pub struct MemberRecord {
 impl MemberRecord {
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Encoder::new(RECORD_VERSION);
-        out.u64(self.since_unix_ms);
+        out.u64(self.since_clock_ms);
         out.rest(&self.label);
         out.finish()
     }
 
     pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut from = Decoder::new("member", RECORD_VERSION, bytes)?;
-        Ok(MemberRecord { since_unix_ms: from.u64()?, label: from.rest().to_vec() })
+        Ok(MemberRecord { since_clock_ms: from.u64()?, label: from.rest().to_vec() })
     }
 }
 
-/// `Names`: version (8 bits), time (64 bits), digest.
+/// `Names`: version 2 (8 bits), wall clock, store's clock (64 bits each), digest. Version 1 has only
+/// the wall clock, at which the store's clock of those times is taken to have stood.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NameRecord {
-    /// When it was bound, milliseconds since 1970.
-    pub bound_unix_ms: u64,
+    /// When it was bound.
+    pub bound: Moment,
     pub digest: Digest,
 }
 
 impl NameRecord {
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Encoder::new(RECORD_VERSION);
-        out.u64(self.bound_unix_ms);
+        let mut out = Encoder::new(NAME_VERSION);
+        out.u64(self.bound.unix_ms);
+        out.u64(self.bound.clock_ms);
         self.digest.encode(out.raw());
         out.finish()
     }
 
     pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
-        let mut from = Decoder::new("name", RECORD_VERSION, bytes)?;
-        let bound_unix_ms = from.u64()?;
+        let is_current = bytes.first() == Some(&NAME_VERSION);
+        let version = if is_current { NAME_VERSION } else { RECORD_VERSION };
+        let mut from = Decoder::new("name", version, bytes)?;
+        let unix_ms = from.u64()?;
+        let clock_ms = if is_current { from.u64()? } else { unix_ms };
         let digest = from.with(Digest::decode)?;
         from.finish()?;
-        Ok(NameRecord { bound_unix_ms, digest })
+        Ok(NameRecord { bound: Moment { unix_ms, clock_ms }, digest })
+    }
+}
+
+/// `Sizes` of quotas, and the number of namespaces: version (8 bits), used and allowed (64 bits
+/// each).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AllowanceRecord {
+    pub used: u64,
+    /// What is used may be more than this, if it was lowered.
+    pub max: u64,
+}
+
+impl AllowanceRecord {
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Encoder::new(RECORD_VERSION);
+        out.u64(self.used);
+        out.u64(self.max);
+        out.finish()
+    }
+
+    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut from = Decoder::new("allowance", RECORD_VERSION, bytes)?;
+        let (used, max) = (from.u64()?, from.u64()?);
+        from.finish()?;
+        Ok(AllowanceRecord { used, max })
+    }
+}
+
+/// `Usage`: version (8 bits), pulls, wall clock and store's clock of the last one (64 bits each).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UsageRecord {
+    /// How often the document was pulled; at least 1.
+    pub pulls: u64,
+    /// When it was pulled last.
+    pub pulled: Moment,
+}
+
+impl UsageRecord {
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Encoder::new(RECORD_VERSION);
+        out.u64(self.pulls);
+        out.u64(self.pulled.unix_ms);
+        out.u64(self.pulled.clock_ms);
+        out.finish()
+    }
+
+    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut from = Decoder::new("usage", RECORD_VERSION, bytes)?;
+        let pulls = from.u64()?;
+        let pulled = Moment { unix_ms: from.u64()?, clock_ms: from.u64()? };
+        from.finish()?;
+        Ok(UsageRecord { pulls, pulled })
     }
 }
 
@@ -206,10 +266,14 @@ mod tests {
             sums: sums(&[0; 65_537]).finish(),
         };
         assert_eq!(hex(&blob.encode()), "01010201000100000000001002000000eb8e97d78def02d2");
-        let member = MemberRecord { since_unix_ms: 1, label: b"type".to_vec() };
+        let member = MemberRecord { since_clock_ms: 1, label: b"type".to_vec() };
         assert_eq!(hex(&member.encode()), "01010000000000000074797065");
-        let name = NameRecord { bound_unix_ms: 2, digest: digest() };
-        assert_eq!(hex(&name.encode()), format!("01020000000000000001{}", "ab".repeat(32)));
+        let name = NameRecord { bound: Moment { unix_ms: 2, clock_ms: 3 }, digest: digest() };
+        assert_eq!(hex(&name.encode()), format!("020200000000000000030000000000000001{}", "ab".repeat(32)));
+        let usage = UsageRecord { pulls: 4, pulled: Moment { unix_ms: 5, clock_ms: 6 } };
+        let allowance = AllowanceRecord { used: 7, max: 8 };
+        assert_eq!(hex(&allowance.encode()), "0107000000000000000800000000000000");
+        assert_eq!(hex(&usage.encode()), "01040000000000000005000000000000000600000000000000");
         let upload = UploadRecord {
             namespace: Namespace::new("a").expect("valid"),
             algorithm: Algorithm::Blake3,
@@ -220,6 +284,14 @@ mod tests {
         };
         let expected = "01030300000000000000010000000701000000611000000000c241243503000000000000000161626";
         assert_eq!(hex(&upload.encode()), format!("{expected}3"));
+    }
+
+    #[test]
+    fn a_name_of_the_first_version_was_bound_when_the_wall_clock_says() {
+        let first = [[1, 2, 0, 0, 0, 0, 0, 0, 0, 1].as_slice(), &[0xab; 32]].concat();
+        let bound = Moment { unix_ms: 2, clock_ms: 2 };
+        assert_eq!(NameRecord::decode(&first), Ok(NameRecord { bound, digest: digest() }));
+        assert!(NameRecord::decode(&[&[3], &first[1..]].concat()).is_err(), "a version of the future");
     }
 
     #[test]
@@ -234,6 +306,8 @@ mod tests {
         assert_eq!(hex(&edge), format!("{named}01{ab}0201{ab}"));
         assert_eq!(hex(&keys::unheld(&digest())), format!("0001{ab}"));
         assert_eq!(hex(keys::EPOCH), hex(b"epoch"));
+        assert_eq!(hex(&keys::quota("a/b")), "00612f62");
+        assert_eq!([keys::CLOCK, keys::SIZED, keys::NAMESPACES], [&b"clock"[..], b"sized", b"namespaces"]);
 
         assert_eq!(keys::split_member(&keys::member(&ns, &digest())), Some((ns.clone(), digest())));
         assert_eq!(keys::split_holder(&keys::holder(&digest(), &ns)), Some((digest(), ns.clone())));
@@ -248,7 +322,8 @@ mod tests {
         let state = Hasher::new(Algorithm::Sha256).save().expect("storable");
         let blob =
             BlobRecord { health: Health::Damaged, placement: Placement::Inline, size: 9, sums: sums(&[1; 9]).finish() };
-        let name = NameRecord { bound_unix_ms: 5, digest: digest() };
+        let name = NameRecord { bound: Moment { unix_ms: 5, clock_ms: 4 }, digest: digest() };
+        let usage = UsageRecord { pulls: 1, pulled: Moment { unix_ms: 2, clock_ms: 3 } };
         let upload = UploadRecord {
             namespace: Namespace::new("x").expect("valid"),
             algorithm: Algorithm::Sha256,
@@ -259,11 +334,16 @@ mod tests {
         };
         assert_eq!(BlobRecord::decode(&blob.encode()), Ok(blob.clone()));
         assert_eq!(NameRecord::decode(&name.encode()), Ok(name.clone()));
+        let allowance = AllowanceRecord { used: 7, max: 8 };
+        assert_eq!(AllowanceRecord::decode(&allowance.encode()), Ok(allowance));
+        assert_eq!(UsageRecord::decode(&usage.encode()), Ok(usage.clone()));
         let back = UploadRecord::decode(&upload.encode()).expect("own bytes");
         assert_eq!((back.offset, back.sink, back.hash_state), (70_000, UploadSink::File, upload.hash_state.clone()));
         for (record, accepts) in [
             (blob.encode(), (|bytes| BlobRecord::decode(bytes).is_ok()) as fn(&[u8]) -> bool),
             (name.encode(), |bytes| NameRecord::decode(bytes).is_ok()),
+            (allowance.encode(), |bytes| AllowanceRecord::decode(bytes).is_ok()),
+            (usage.encode(), |bytes| UsageRecord::decode(bytes).is_ok()),
             (upload.encode(), |bytes| UploadRecord::decode(bytes).is_ok()),
         ] {
             for cut in 0..record.len() {

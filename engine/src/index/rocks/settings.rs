@@ -180,7 +180,9 @@ fn is_asked_for_absent_keys(table: Table) -> bool {
         | Table::Bindings
         | Table::Edges
         | Table::Reverse
-        | Table::Garbage => false,
+        | Table::Garbage
+        | Table::Usage
+        | Table::Sizes => false,
     }
 }
 
