@@ -20,6 +20,7 @@
 #![deny(unsafe_code)]
 
 pub mod check;
+pub mod collect;
 mod commit;
 pub mod digest;
 mod engine;

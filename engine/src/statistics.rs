@@ -48,6 +48,14 @@ statistics! {
     blobs_stored,
     /// Blobs found damaged.
     blobs_damaged,
+    /// Memberships collected.
+    members_collected,
+    /// Blobs collected.
+    blobs_collected,
+    /// Bytes of collected blobs.
+    bytes_collected,
+    /// Files without a record that were removed after an unclean end.
+    orphans_collected,
     /// Changes committed.
     commits,
     /// Syncs of the index; commits divided by this is the group size.

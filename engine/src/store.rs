@@ -6,6 +6,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::{
     Digest,
+    collect::Leases,
     commit::{Committer, decoded},
     error::{Error, Result},
     format::{BlobRecord, Health, Malformed},
@@ -37,6 +38,7 @@ pub(crate) struct Store {
     pub read_pool: Pool,
     pub open_cache: OpenCache,
     pub running: Running,
+    pub leases: Arc<Leases>,
     pub counters: Arc<Counters>,
     placing: Vec<Arc<Mutex<()>>>,
 }
@@ -49,7 +51,7 @@ pub(crate) struct Parts {
 }
 
 impl Store {
-    pub fn new(parts: Parts) -> Result<Self> {
+    pub fn new(parts: Parts, epoch: u64) -> Result<Self> {
         let Parts { options, index, disk, tier } = parts;
         let counters = Arc::new(Counters::default());
         let committer = Committer::start(index.clone(), &options, counters.clone())?;
@@ -65,6 +67,7 @@ impl Store {
             read_pool: Pool::new(usize::MAX),
             open_cache: OpenCache::default(),
             running: Running::default(),
+            leases: Arc::new(Leases::new(epoch, options.lease_epochs)),
             counters,
             placing: (0..PLACING_LOCKS).map(|_| Arc::default()).collect(),
             options,

@@ -59,7 +59,8 @@ pub fn edges(namespace: &Namespace, from: &Digest, kind: EdgeKind) -> Vec<u8> {
     key
 }
 
-/// `Garbage`, a member that lost what kept it: namespace NUL digest.
+/// `Garbage`, a member that is new or lost what kept it, or something that is no member any more
+/// and was referred to: namespace NUL digest.
 pub fn candidate(namespace: &Namespace, digest: &Digest) -> Vec<u8> {
     member(namespace, digest)
 }
@@ -71,11 +72,22 @@ pub fn unheld(digest: &Digest) -> Vec<u8> {
     key
 }
 
+/// `Garbage`, a namespace that lost a member: namespace NUL.
+pub fn emptied(namespace: &Namespace) -> Vec<u8> {
+    within(namespace)
+}
+
 /// `Meta`: the collection epoch, a counter of 64 bits.
 pub const EPOCH: &[u8] = b"epoch";
 
 /// `Meta`: the format version, 32 bits.
 pub const FORMAT: &[u8] = b"format";
+
+/// `Meta`: present while a process has the store open, and after one that did not close it.
+pub const UNCLEAN: &[u8] = b"unclean";
+
+/// `Meta`: present while files that no record points to may be left from an unclean end.
+pub const ORPHANS: &[u8] = b"orphans";
 
 /// Splits namespace NUL rest.
 pub fn split_namespace(key: &[u8]) -> Option<(Namespace, &[u8])> {

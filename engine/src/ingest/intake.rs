@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     Algorithm, Digest,
+    collect::Pin,
     digest::{Hasher, SavedState},
     error::{Error, Result},
     format::{BlobRecord, ChunkSums, Health, Placement, UploadRecord, UploadSink},
@@ -52,7 +53,8 @@ enum Sink {
     Memory(Vec<u8>),
     File(Box<FileSink>),
     /// Content the store has already: the bytes are hashed and dropped.
-    Known(Digest),
+    /// The pin keeps it there.
+    Known(Digest, Option<Pin>),
 }
 
 pub(super) fn means(store: &Store) -> Means {
@@ -112,9 +114,9 @@ impl Intake {
     }
 
     /// The content is stored already (only asked before the first byte): hash, do not write.
-    pub fn known(&mut self, digest: Digest) {
+    pub fn known(&mut self, digest: Digest, pin: Pin) {
         assert_eq!(self.offset, 0, "only an empty upload can be skipped");
-        self.sink = Sink::Known(digest);
+        self.sink = Sink::Known(digest, Some(pin));
         self.hasher = Hasher::new(digest.algorithm());
     }
 
@@ -127,7 +129,7 @@ impl Intake {
 
     /// A request ended before the upload did: bytes that were only hashed do not count.
     pub fn forget_known(&mut self) {
-        if matches!(self.sink, Sink::Known(_)) {
+        if matches!(self.sink, Sink::Known(..)) {
             *self = Intake::new(self.algorithm());
         }
     }
@@ -148,7 +150,7 @@ impl Intake {
             match &mut self.sink {
                 Sink::Memory(content) => content.extend_from_slice(now),
                 Sink::File(file) => file.push(now),
-                Sink::Known(_) => {}
+                Sink::Known(..) => {}
             }
             self.offset += now.len() as u64;
             taken(self.offset);
@@ -213,7 +215,7 @@ impl Intake {
             self.move_to_file(store).await?;
         }
         match &mut self.sink {
-            Sink::Memory(_) | Sink::Known(_) => Ok(wanted),
+            Sink::Memory(_) | Sink::Known(..) => Ok(wanted),
             Sink::File(file) => file.room().await,
         }
     }
@@ -244,7 +246,7 @@ impl Intake {
                 self.named = true;
                 UploadSink::File
             }
-            Sink::Known(_) => unreachable!("forgotten above"),
+            Sink::Known(..) => unreachable!("forgotten above"),
         };
         Ok(self.record(namespace, sink))
     }
@@ -281,7 +283,7 @@ impl Intake {
             size: self.offset,
             sums: sums.finish(),
         };
-        let mut proven = Proven { digest: found, record: None, inline: Bytes::new(), upload: Some(id) };
+        let mut proven = Proven { digest: found, record: None, inline: Bytes::new(), pin: None, upload: Some(id) };
         let mut staged = None;
         match self.sink {
             Sink::Memory(content) => {
@@ -297,7 +299,7 @@ impl Intake {
                     is_committed: false,
                 });
             }
-            Sink::Known(_) => {}
+            Sink::Known(_, pin) => proven.pin = pin,
         }
         Ok(Sealed { proven, size: self.offset, staged })
     }
@@ -317,7 +319,7 @@ impl Intake {
         match &mut self.sink {
             Sink::Memory(content) => hasher.update(content),
             Sink::File(file) => file.read_back(self.offset, |bytes| hasher.update(bytes)).await?,
-            Sink::Known(digest) => {
+            Sink::Known(digest, _) => {
                 // Only reached when the client names a second algorithm after announcing a digest.
                 return Err(Error::DigestMismatch { expected: *digest, found: self.hasher.clone().finish() });
             }

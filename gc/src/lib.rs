@@ -1,0 +1,13 @@
+//! Decides what dies. The engine carries it out, and asks again before it does.
+//!
+//! In: what the engine put on its garbage table. Out: a [`Plan`], a value that can be printed, and
+//! a [`Report`] of what became of it. What the content means is not known here either: there are
+//! members with and without labels, names, and edges between them.
+#![forbid(unsafe_code)]
+
+mod collection;
+
+pub use collection::{
+    Background, Clock, Collector, Flow, Keep, Kind, Options, Plan, Progress, Reason, Removal, Report, Rules, Schedule,
+    Status, Totals, Unnamed, Waiting, collect, plan,
+};
