@@ -16,9 +16,9 @@ mod sweep;
 mod uploads;
 mod view;
 
+pub use candidate::{Candidate, Entry, Standing};
 pub(crate) use content::remove_locked;
 pub(crate) use keepers::stored_epoch;
-pub use candidate::{Candidate, Entry, Standing};
 pub(crate) use leases::{Leases, Pin};
 pub(crate) use orphans::{closed, opened};
 pub use sweep::{Cause, STEPS_MAX, Sweep, Swept};

@@ -99,7 +99,8 @@ async fn sweep_some(store: &Arc<Store>, steps: Vec<Sweep>) -> Result<Vec<Swept>>
         Ok(())
     };
     let done = store.committer.run(durability, decide).await;
-    let Outcome { swept, condemned, forgotten, bytes, members, files } = std::mem::take(&mut *shared.lock().expect("no panic holds it"));
+    let Outcome { swept, condemned, forgotten, bytes, members, files } =
+        std::mem::take(&mut *shared.lock().expect("no panic holds it"));
     if done.is_ok() {
         // What is cached is gone; whoever opens it now asks the index.
         forgotten.iter().for_each(|digest| store.open_cache.drop_entry(digest));

@@ -58,8 +58,7 @@ impl<'a> View<'a> {
 
     /// Whether somebody who pushed or mounted a member, or asked for it, can still rely on it.
     pub fn is_leased(&self, namespace: &Namespace, digest: &Digest, standing: &Standing) -> bool {
-        standing.told.is_some_and(|told| self.leases.holds(told, self.epoch))
-            || self.leases.is_told(namespace, digest)
+        standing.told.is_some_and(|told| self.leases.holds(told, self.epoch)) || self.leases.is_told(namespace, digest)
     }
 
     /// Whether a lease that the entry itself records still holds.

@@ -23,12 +23,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Options {
-            delay: 9,
-            document_delay: 9,
-            keep: Arc::new(Rules::default()),
-            plan_removals_max: PLAN_REMOVALS_MAX,
-        }
+        Options { delay: 9, document_delay: 9, keep: Arc::new(Rules::default()), plan_removals_max: PLAN_REMOVALS_MAX }
     }
 }
 

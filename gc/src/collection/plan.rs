@@ -180,7 +180,11 @@ impl fmt::Display for Plan {
         }
         writeln!(f, "{}", self.totals)?;
         let Waiting { leased, young, ruled } = self.waiting;
-        write!(f, "{} candidates looked at: {leased} leased, {young} within their delay, {ruled} kept by rules", self.looked_at)?;
+        write!(
+            f,
+            "{} candidates looked at: {leased} leased, {young} within their delay, {ruled} kept by rules",
+            self.looked_at
+        )?;
         if !self.is_whole {
             write!(f, "\nand there are more candidates")?;
         }

@@ -184,8 +184,7 @@ impl Planner<'_> {
             true => (rules.delete_referring, Cause::TargetGone),
             false => (rules.delete_unnamed, Cause::Unnamed),
         };
-        let unnamed =
-            Unnamed { namespace, digest, label: &member.label, since_unix_ms: member.since_unix_ms, refers };
+        let unnamed = Unnamed { namespace, digest, label: &member.label, since_unix_ms: member.since_unix_ms, refers };
         (may_go && !self.options.keep.keeps(&unnamed)).then_some(cause)
     }
 
@@ -198,7 +197,8 @@ impl Planner<'_> {
             Cause::TargetGone => Reason::Orphaned,
         };
         let sweep = Sweep::Member { namespace: ns.clone(), digest: *digest, cause, delay };
-        let removal = Removal { kind: Kind::Member, reason, namespace: Some(ns.clone()), digest: Some(*digest), bytes: 0 };
+        let removal =
+            Removal { kind: Kind::Member, reason, namespace: Some(ns.clone()), digest: Some(*digest), bytes: 0 };
         self.step(sweep, removal);
         // The last holder to go decides since when nobody holds it.
         let (held_until, holders_going) = self.losing.entry(*digest).or_insert((since, 0));
@@ -220,10 +220,8 @@ impl Planner<'_> {
         let own = self.view.standing(&candidate)?;
         let latest = self.fallen.entry((namespace.clone(), digest)).or_insert(since);
         *latest = since.max(*latest);
-        let standing = Standing {
-            since: own.map_or(*latest, |own| own.since.max(*latest)),
-            told: own.and_then(|own| own.told),
-        };
+        let standing =
+            Standing { since: own.map_or(*latest, |own| own.since.max(*latest)), told: own.and_then(|own| own.told) };
         self.visits.push(Visit { namespace: namespace.clone(), digest, standing, is_entry: false });
         Ok(())
     }
