@@ -72,6 +72,7 @@ label! {
         Referrers = "referrers",
         Health = "health",
         Metrics = "metrics",
+        Operators = "operators",
         Other = "other",
     }
 }

@@ -54,6 +54,8 @@ statistics! {
     blobs_collected,
     /// Bytes of collected blobs.
     bytes_collected,
+    /// Uploads collected because nobody went on with them.
+    uploads_collected,
     /// Files without a record that were removed after an unclean end.
     orphans_collected,
     /// Changes committed.

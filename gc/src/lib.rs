@@ -8,6 +8,6 @@
 mod collection;
 
 pub use collection::{
-    Background, Clock, Collector, Flow, Keep, Kind, Options, Plan, Progress, Reason, Removal, Report, Rules, Schedule,
-    Status, Totals, Unnamed, Waiting, collect, plan,
+    Background, Clock, Collector, Flow, Keep, Kind, Options, Plan, Progress, Reason, Removal, Report, Rules, Runs,
+    Schedule, Status, Totals, Unnamed, Waiting, collect, plan,
 };

@@ -13,6 +13,7 @@ use orlop_api::{Policy, limits::Limits};
 use tracing::level_filters::LevelFilter;
 
 mod address;
+mod collection;
 mod duration;
 mod error;
 mod keys;
@@ -24,6 +25,7 @@ mod tests;
 mod value;
 
 pub use address::Address;
+pub use collection::Collection;
 pub use error::{Error, ErrorKind};
 
 /// Largest configuration file, in bytes. Ours have a few hundred; this stops a wrong path, such
@@ -39,6 +41,7 @@ pub struct Config {
     pub tls: Tls,
     pub limits: Limits,
     pub policy: Policy,
+    pub collection: Collection,
     pub log: Log,
     /// What the operator should know about the file, although it is accepted.
     pub notes: Vec<String>,
@@ -77,6 +80,7 @@ impl Default for Config {
             tls: Tls::default(),
             limits: Limits::default(),
             policy: Policy::default(),
+            collection: Collection::default(),
             log: Log { level: LevelFilter::INFO, output: None },
             notes: Vec::new(),
             limits_set: Vec::new(),
@@ -94,6 +98,7 @@ impl Config {
             parse::apply(&mut config, &text).map_err(at_file)?;
         }
         config.root = flags.root.unwrap_or(config.root);
+        config.engine.lease_epochs = config.collection.clock().lease_epochs();
         config.address = flags.address.unwrap_or(config.address);
         Ok(config)
     }

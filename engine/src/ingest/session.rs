@@ -280,6 +280,7 @@ impl Sessions {
             return Ok(false);
         }
         self.discard(store, &session, &mut state).await?;
+        add(&store.counters.uploads_collected, 1);
         Ok(true)
     }
 

@@ -32,9 +32,29 @@ const JITTER_MAX: Duration = Duration::from_secs(30);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Schedule {
     pub clock: Clock,
-    /// From the end of one run to the beginning of the next, and a little at random. `None`: one
-    /// run at the start, later ones on request.
-    pub interval: Option<Duration>,
+    pub runs: Runs,
+}
+
+/// When runs begin by themselves; on request they always do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Runs {
+    Never,
+    /// Soon after the start.
+    Once,
+    /// So long after the end of the last one, and a little at random.
+    Every(Duration),
+}
+
+impl Runs {
+    /// How long to wait for the next run, of which this is the first or not.
+    fn wait(self, is_first: bool) -> Option<Duration> {
+        match self {
+            Runs::Every(interval) if is_first => Some(jitter(interval)),
+            Runs::Every(interval) => Some(interval + jitter(interval)),
+            Runs::Once if is_first => Some(jitter(JITTER_MAX)),
+            Runs::Once | Runs::Never => None,
+        }
+    }
 }
 
 /// Runs collections of one engine. Cloning shares it.
@@ -122,7 +142,7 @@ impl Collector {
     /// Begins to work in the background. Call inside a tokio runtime.
     pub fn spawn(&self, schedule: Schedule) -> Background {
         let clock = tokio::spawn(tick(self.shared.clone(), schedule.clock.epoch()));
-        let runs = tokio::spawn(runs(self.shared.clone(), schedule.interval));
+        let runs = tokio::spawn(run_all(self.shared.clone(), schedule.runs));
         Background { shared: self.shared.clone(), clock, runs }
     }
 }
@@ -159,8 +179,8 @@ async fn tick(shared: Arc<Shared>, epoch: Duration) {
     }
 }
 
-async fn runs(shared: Arc<Shared>, interval: Option<Duration>) {
-    let mut wait = Some(jitter(interval.unwrap_or(JITTER_MAX)));
+async fn run_all(shared: Arc<Shared>, runs: Runs) {
+    let mut wait = runs.wait(true);
     loop {
         let due = async {
             match wait {
@@ -177,7 +197,7 @@ async fn runs(shared: Arc<Shared>, interval: Option<Duration>) {
         if shared.is_stopping.load(Ordering::SeqCst) {
             return;
         }
-        wait = interval.map(|interval| interval + jitter(interval));
+        wait = runs.wait(false);
     }
 }
 

@@ -18,7 +18,7 @@ mod report;
 mod run;
 
 pub use clock::Clock;
-pub use collector::{Background, Collector, Schedule, Status};
+pub use collector::{Background, Collector, Runs, Schedule, Status};
 pub use options::{Keep, Options, Rules, Unnamed};
 pub use plan::{Kind, Plan, Reason, Removal, Totals, Waiting};
 pub use report::Report;

@@ -27,7 +27,7 @@ pub fn namespace(text: &str) -> Namespace {
 /// Content that is inline if `number` is even, and a file if it is odd.
 pub fn content(number: u64) -> Bytes {
     let text = format!("content {number}");
-    if number % 2 == 0 { text.into() } else { text.repeat(20).into() }
+    if number.is_multiple_of(2) { text.into() } else { text.repeat(20).into() }
 }
 
 pub fn digest_of(content: &[u8]) -> Digest {

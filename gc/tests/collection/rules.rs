@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use orlop_engine::{Algorithm, Batch, Digest, Edge, Engine, Error, Namespace, Removal};
-use orlop_gc::{Clock, Collector, Flow, Keep, Kind, Options, Reason, Report, Rules, Schedule, Unnamed};
+use orlop_gc::{Clock, Collector, Flow, Keep, Kind, Options, Reason, Report, Rules, Runs, Schedule, Unnamed};
 
 use crate::common::*;
 
@@ -126,7 +126,7 @@ async fn a_referring_document_stays_with_its_target_and_goes_after_it_if_a_rule_
         assert!(collect(&engine, &options).await.is_empty(), "the target is there");
         let _ = engine.commit(Batch::new(a.clone()).unbind("x")).await.expect("unbound");
         let report = collect(&engine, &options).await;
-        assert_eq!(is_gone(&pull(&engine, &a, &target).await), true, "{report}");
+        assert!(is_gone(&pull(&engine, &a, &target).await), "{report}");
         for digest in [note, note_on_note] {
             assert_eq!(!is_gone(&pull(&engine, &a, &digest).await), stays, "{report}");
         }
@@ -246,7 +246,7 @@ async fn the_collector_runs_in_its_interval_and_on_request_one_at_a_time() {
     let clock = Clock::of_lease(std::time::Duration::from_secs(80));
     let collector = Collector::new(engine.clone(), at_once());
     let minute = std::time::Duration::from_secs(60);
-    let background = collector.spawn(Schedule { clock, interval: Some(minute) });
+    let background = collector.spawn(Schedule { clock, runs: Runs::Every(minute) });
     assert!(collector.start());
     assert!(!collector.start(), "asked for already");
     while collector.status().runs == 0 {
