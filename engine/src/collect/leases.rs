@@ -84,6 +84,11 @@ impl Leases {
         told.saturating_add(self.lease_epochs) >= now
     }
 
+    /// The last epoch that is over for so many epochs, and for a lease.
+    pub fn latest_quiet(&self, delay: u64) -> Option<u64> {
+        self.epoch().checked_sub(delay.max(self.lease_epochs.saturating_add(1)))
+    }
+
     pub fn waive_earlier_answers(&self) {
         for shard in &self.shards {
             lock(shard).all_told = None;

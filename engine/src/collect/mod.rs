@@ -88,18 +88,19 @@ impl Engine {
         self.store().running.to_the_end(async move { sweep::sweep(&store, steps).await }).await
     }
 
-    /// Uploads that nobody wrote to for `delay` epochs.
+    /// Uploads that nobody wrote to for `delay` epochs, and not for the time of a lease: their
+    /// clients were told that they can go on.
     pub fn quiet_uploads(&self, delay: u64) -> Vec<QuietUpload> {
         let store = self.store();
-        store.sessions.quiet(store.leases.epoch().checked_sub(delay))
+        store.sessions.quiet(store.leases.latest_quiet(delay))
     }
 
     /// Discards an upload that is still as quiet. Gives whether it was.
     pub async fn discard_quiet_upload(&self, id: UploadId, delay: u64) -> Result<bool> {
         let store = self.store().clone();
-        let before = store.leases.epoch().checked_sub(delay);
+        let latest = store.leases.latest_quiet(delay);
         let running = store.clone();
-        running.running.to_the_end(async move { store.sessions.discard_quiet(&store, id, before).await }).await
+        running.running.to_the_end(async move { store.sessions.discard_quiet(&store, id, latest).await }).await
     }
 
     /// Whether an earlier process may have left files that no record points to.

@@ -20,7 +20,7 @@ use proptest::{
 };
 
 use crate::{
-    common::{self, Jumping, Parts, collect, content, digest_of, namespace},
+    common::{self, Jumping, LEASE, Parts, collect, content, digest_of, namespace},
     model::{Id, Model},
 };
 
@@ -256,7 +256,7 @@ impl Pair {
             assert_eq!(planned.totals, report.removed, "{report}\nbut planned was\n{planned}");
             assert_eq!(report.kept, 0, "nothing came between plan and sweep");
         }
-        let (delay, epoch) = (self.options.delay, self.model.epoch);
+        let (delay, epoch) = (self.options.delay.max(LEASE + 1), self.model.epoch);
         self.uploads.retain(|_, since| *since + delay > epoch);
         assert_eq!(self.engine.uploads_open(), self.uploads.len());
         self.compare().await;
