@@ -3,10 +3,7 @@
 //!
 //! `ORLOP_GRAPHS=100000` runs so many graphs.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use orlop_engine::{
     Algorithm, Batch, Digest, Edge, Engine, Error, Namespace, Removal, Result,
@@ -130,8 +127,8 @@ struct Pair {
     engine: Engine,
     model: Model,
     options: Options,
-    /// Uploads that were begun, and when.
-    uploads: BTreeMap<(u8, usize), u64>,
+    /// When the open uploads were last written to.
+    uploads: Vec<u64>,
 }
 
 impl Pair {
@@ -150,7 +147,7 @@ impl Pair {
         };
         let model =
             Model { rules: graph.rules, delay: graph.delay, document_delay: graph.document_delay, ..Model::default() };
-        Pair { parts, engine, model, options, uploads: BTreeMap::new() }
+        Pair { parts, engine, model, options, uploads: Vec::new() }
     }
 
     async fn step(&mut self, operation: &Operation) {
@@ -208,7 +205,7 @@ impl Pair {
                 let mut upload = self.engine.resume(&ns(*at), id).await.expect("resumed");
                 upload.append(&[0; 100]).await.expect("appended");
                 upload.suspend();
-                self.uploads.insert((*at, self.uploads.len()), self.model.epoch);
+                self.uploads.push(self.model.epoch);
             }
             Operation::Advance(epochs) => {
                 common::advance(&self.engine, *epochs).await;
@@ -257,7 +254,7 @@ impl Pair {
             assert_eq!(report.kept, 0, "nothing came between plan and sweep");
         }
         let (delay, epoch) = (self.options.delay.max(LEASE + 1), self.model.epoch);
-        self.uploads.retain(|_, since| *since + delay > epoch);
+        self.uploads.retain(|since| *since + delay > epoch);
         assert_eq!(self.engine.uploads_open(), self.uploads.len());
         self.compare().await;
     }
@@ -285,7 +282,7 @@ impl Pair {
         self.engine = self.parts.open().await;
         let epoch = self.model.epoch;
         self.model.members.values_mut().for_each(|member| member.told = epoch);
-        self.uploads.values_mut().for_each(|since| *since = epoch);
+        self.uploads.fill(epoch);
     }
 
     /// Without names, leases and delays everything goes, down to the last byte.
@@ -328,7 +325,8 @@ async fn run(graph: &Graph) {
 fn every_collection_takes_exactly_what_the_model_takes() {
     let graphs = std::env::var("ORLOP_GRAPHS").ok().map(|text| text.parse().expect("ORLOP_GRAPHS is a number"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let mut runner = TestRunner::new(Config { cases: graphs.unwrap_or(256), ..Config::default() });
+    let mut runner =
+        TestRunner::new(Config { cases: graphs.unwrap_or(256), failure_persistence: None, ..Config::default() });
     let result = runner.run(&graph(), |graph| {
         runtime.block_on(run(&graph));
         Ok(())
