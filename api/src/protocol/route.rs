@@ -205,6 +205,7 @@ mod tests {
             ("/v2".to_owned(), Route::Base),
             ("/v2/".to_owned(), Route::Base),
             ("/v2/_catalog".to_owned(), Route::Catalog),
+            ("/v2/_orlop/gc".to_owned(), Route::Collection),
             ("/v2/a/b/tags/list".to_owned(), Route::Tags { name: name() }),
             ("/v2/a/b/manifests/v1".to_owned(), Route::Manifest { name: name(), reference: tag("v1") }),
             (

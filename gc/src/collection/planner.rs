@@ -97,9 +97,12 @@ impl Planner<'_> {
         }
     }
 
-    fn entry(&mut self, Entry { candidate, standing }: Entry) -> Result<()> {
+    fn entry(&mut self, Entry { candidate, mut standing }: Entry) -> Result<()> {
         match candidate {
             Candidate::Member { namespace, digest } => {
+                // A document that goes before it may have needed it until later.
+                let fallen = self.fallen.get(&(namespace.clone(), digest)).copied();
+                standing.since = standing.since.max(fallen.unwrap_or(0));
                 self.visits.push(Visit { namespace, digest, standing, is_entry: true });
                 while let Some(visit) = self.visits.pop() {
                     self.visit(visit)?;
@@ -204,7 +207,7 @@ impl Planner<'_> {
         let (held_until, holders_going) = self.losing.entry(*digest).or_insert((since, 0));
         *held_until = since;
         *holders_going += 1;
-        self.namespaces.entry(ns.clone()).or_insert(since);
+        self.namespaces.insert(ns.clone(), since);
         for target in self.view.needs(ns, digest)? {
             self.falls(ns, target, since)?;
         }
