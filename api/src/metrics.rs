@@ -78,6 +78,7 @@ label! {
         Referrers = "referrers",
         Health = "health",
         Metrics = "metrics",
+        Operators = "operators",
         Other = "other",
     }
 }

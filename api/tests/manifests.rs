@@ -225,7 +225,7 @@ async fn layers_that_are_not_distributable_may_be_absent() {
 
 #[tokio::test]
 async fn a_mirror_may_hold_a_part_of_an_index() {
-    let registry = TestRegistry::with(Limits::default(), Policy { sparse_manifests: true }).await;
+    let registry = TestRegistry::with(Limits::default(), Policy { sparse_manifests: true, ..Policy::default() }).await;
     let (there, manifest) = registry.push_image("a", "amd64").await;
     let sparse = index(&[(MANIFEST, &there, manifest.len()), (MANIFEST, &sha256(b"absent"), 99)], "");
     registry.push_manifest("a", "latest", INDEX, &sparse).await;

@@ -26,6 +26,9 @@ pub enum Command {
     /// Read a whole store that no process has open, and report every broken invariant.
     #[command(after_help = exit::HELP)]
     Check(Check),
+    /// Remove from a store that no process has open what nothing needs any more.
+    #[command(after_help = exit::HELP)]
+    Gc(Gc),
     /// Say whether a configuration file is accepted, without starting anything.
     #[command(after_help = exit::HELP)]
     Verify(Verify),
@@ -70,6 +73,29 @@ pub struct Check {
 }
 
 #[derive(Debug, Args)]
+pub struct Gc {
+    /// Configuration file that names the store.
+    pub config: Option<PathBuf>,
+
+    /// Directory of the store. Overrides storage.rootDirectory.
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+
+    /// Print what would be removed, and why, and remove nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Do not wait for storage.gcDelay. Pushes and mounts of the last storage.gcLease of serving
+    /// are still respected.
+    #[arg(long)]
+    pub now: bool,
+
+    /// Print JSON instead of a table.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
 pub struct Verify {
     /// Configuration file in JSON, with zot's key names.
     pub config: PathBuf,
@@ -111,6 +137,13 @@ impl Serve {
     /// What the flags say about the configuration.
     pub fn flags(&self) -> Flags {
         Flags { root: self.root.clone(), address: self.addr.clone() }
+    }
+}
+
+impl Gc {
+    /// What the flags say about the configuration.
+    pub fn flags(&self) -> Flags {
+        Flags { root: self.root.clone(), address: None }
     }
 }
 

@@ -28,7 +28,7 @@ use crate::{
 /// Crates of this workspace have targets that begin with this.
 const OWN_TARGETS: &str = "orlop";
 
-/// What was deleted, by whom and why. It is written at every level of the log.
+/// What was deleted, by whom and why: never left out, whatever the level of the log.
 const AUDIT_TARGET: &str = "audit";
 
 /// Starts logging for the whole process. Call once.
@@ -45,6 +45,18 @@ pub fn start(log: &config::Log) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// Starts logging for a command whose standard output is its answer.
+/// Errors: as [`start`].
+pub fn start_beside(log: &config::Log) -> Result<(), Failure> {
+    match &log.output {
+        None => {
+            start_with(log.level, io::stderr);
+            Ok(())
+        }
+        Some(_) => start(log),
+    }
 }
 
 /// Log lines name repositories and clients, so the file is made for its owner alone.

@@ -170,7 +170,7 @@ fn a_bad_configuration_is_code_2_for_every_command() {
     let directory = scratch();
     let file = directory.path().join("c.json");
     fs::write(&file, r#"{"http": {"prot": "80"}}"#).expect("written");
-    for command in ["verify", "serve", "check"] {
+    for command in ["verify", "serve", "check", "gc"] {
         fails(&[command, utf8(&file)], 2, &["c.json", "\"http.prot\"", "\"http.port\""]);
     }
     let missing = directory.path().join("missing.json");
@@ -459,4 +459,75 @@ fn quotas_refuse_pushes_and_their_use_is_shown() {
     assert!(text.ends_with("team/app\n"), "{text}");
     let check = orlop(&["check", "--root", utf8(&root)]);
     assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stdout));
+
+/// Sends one request and gives the whole answer.
+fn ask(address: SocketAddr, method: &str, path: &str, body: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nhost: orlop\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(&[head.as_bytes(), body].concat()).expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer in text");
+    answer
+}
+
+/// The digest of `abc` (FIPS 180-2, appendix B.1).
+const ABC: &str = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
+#[test]
+fn gc_takes_what_nothing_needs_once_nobody_relies_on_it() {
+    let directory = scratch();
+    let root = directory.path().join("root");
+    let config = directory.path().join("config.json");
+    // Leases of a second, counted in epochs of an eighth; no run by itself.
+    let text = format!(
+        r#"{{"storage": {{"rootDirectory": {root:?}, "gc": false, "gcDelay": "0s", "gcLease": "1s"}},
+            "http": {{"address": "127.0.0.1", "port": "0"}}}}"#
+    );
+    fs::write(&config, text).expect("written");
+    let service = Service::start_with(&[utf8(&config)]);
+    let path = format!("/v2/a/blobs/uploads/?digest={ABC}");
+    assert!(ask(service.address(), "POST", &path, b"abc").starts_with("HTTP/1.1 201"));
+    let status = ask(service.address(), "GET", "/v2/_orlop/gc", b"");
+    assert!(status.contains("\"runs\":0"), "{status}");
+    // As long as the lease holds, a run that is asked for takes nothing; afterwards it does. Not more
+    // often than the log's pipe can take without being read.
+    const POLLS_MAX: u32 = 100;
+    let mut service = service;
+    for poll in 1.. {
+        let started = ask(service.address(), "POST", "/v2/_orlop/gc", b"");
+        assert!(started.starts_with("HTTP/1.1 202") || started.starts_with("HTTP/1.1 409"), "{started}");
+        let status = ask(service.address(), "GET", "/v2/_orlop/gc", b"");
+        if status.contains("\"unheld\":1") {
+            break;
+        }
+        assert!(poll < POLLS_MAX, "the lease does not end: {status}");
+        thread::sleep(Duration::from_millis(100));
+    }
+    let audited = service.wait_for("collected");
+    assert_eq!((&audited["target"], &audited["reason"]), (&"audit".into(), &"unneeded".into()), "{audited}");
+    assert_eq!((&audited["namespace"], &audited["digest"]), (&"a".into(), &ABC.into()), "{audited}");
+    assert!(ask(service.address(), "GET", &format!("/v2/a/blobs/{ABC}"), b"").starts_with("HTTP/1.1 404"));
+    assert!(ask(service.address(), "POST", &path, b"abc").starts_with("HTTP/1.1 201"), "pushed again");
+    service.stop();
+
+    // The lease of a push is kept offline as well.
+    let output = orlop(&["gc", utf8(&config), "--dry-run", "--json"]);
+    let plan: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!((&plan["totals"]["members"], &plan["waiting"]["leased"]), (&0.into(), &1.into()), "{plan}");
+    let output = orlop(&["gc", utf8(&config), "--now"]);
+    let report = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && report.contains("removed 0 members"), "{report}");
+    let output = orlop(&["check", utf8(&config)]);
+    assert!(String::from_utf8_lossy(&output.stdout).contains("1 blobs (3 bytes)"));
+}
+
+#[test]
+fn gc_does_not_make_a_missing_root() {
+    let directory = scratch();
+    let missing = directory.path().join("missing");
+    fails(&["gc", "--root", utf8(&missing)], 4, &["missing"]);
+    assert!(!missing.exists());
 }

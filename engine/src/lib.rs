@@ -21,6 +21,7 @@
 
 pub mod check;
 mod clock;
+pub mod collect;
 mod commit;
 pub mod digest;
 mod engine;

@@ -58,6 +58,9 @@ pub struct Options {
     pub commit_queue_max: usize,
     /// How many changes share one sync of the index at most. Default 1,024.
     pub commit_group_max: usize,
+    /// Whoever was told that content is there can rely on it for so many epochs of collection after
+    /// the one in which he was told. Default 8.
+    pub lease_epochs: u64,
     /// The door to time and randomness.
     pub environment: Arc<dyn Environment>,
 }
@@ -80,6 +83,7 @@ impl Default for Options {
             namespaces_max: None,
             commit_queue_max: 4096,
             commit_group_max: 1024,
+            lease_epochs: 8,
             environment: Arc::new(System::default()),
         }
     }

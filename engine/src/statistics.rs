@@ -56,6 +56,16 @@ statistics! {
     pulls_recorded,
     /// Pulls of documents that were not counted because too many documents waited.
     pulls_lost,
+    /// Memberships collected.
+    members_collected,
+    /// Blobs collected.
+    blobs_collected,
+    /// Bytes of collected blobs.
+    bytes_collected,
+    /// Uploads collected because nobody went on with them.
+    uploads_collected,
+    /// Files without a record that were removed after an unclean end.
+    orphans_collected,
     /// Changes committed.
     commits,
     /// Syncs of the index; commits divided by this is the group size.

@@ -7,6 +7,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use crate::{
     Digest,
     clock::Clock,
+    collect::Leases,
     commit::{Committer, decoded},
     error::{Error, Result},
     format::{BlobRecord, Health, Malformed},
@@ -40,6 +41,7 @@ pub(crate) struct Store {
     pub open_cache: OpenCache,
     pub hot_cache: HotCache,
     pub running: Running,
+    pub leases: Arc<Leases>,
     pub counters: Arc<Counters>,
     pub clock: Arc<Clock>,
     pub pulls: Pulls,
@@ -54,7 +56,7 @@ pub(crate) struct Parts {
 }
 
 impl Store {
-    pub fn new(parts: Parts) -> Result<Self> {
+    pub fn new(parts: Parts, epoch: u64) -> Result<Self> {
         let Parts { options, index, disk, tier } = parts;
         let counters = Arc::new(Counters::default());
         let clock = Arc::new(Clock::open(&*index, options.environment.clone())?);
@@ -72,6 +74,7 @@ impl Store {
             open_cache: OpenCache::default(),
             hot_cache: HotCache::new(options.hot_bytes_max as u64, EXTENT_BYTES),
             running: Running::default(),
+            leases: Arc::new(Leases::new(epoch, options.lease_epochs)),
             counters,
             clock,
             pulls: Pulls::default(),

@@ -63,8 +63,9 @@ impl GoDuration {
         Ok(Self { nanoseconds: if negative { -nanoseconds } else { nanoseconds } })
     }
 
-    pub fn is_negative(self) -> bool {
-        self.nanoseconds < 0
+    /// The duration unless it is below zero.
+    pub fn not_negative(self) -> Option<Duration> {
+        u64::try_from(self.nanoseconds).ok().map(Duration::from_nanos)
     }
 
     /// The duration if it is above zero. zot takes zero and less as "no limit".

@@ -6,11 +6,11 @@
 
 use std::path::PathBuf;
 
-use orlop_api::limits::Limit;
+use orlop_api::{Operators, limits::Limit};
 use tracing::level_filters::LevelFilter;
 
 use super::{
-    Config, address,
+    Config, address, collection,
     duration::{self, GoDuration},
     error::ErrorKind,
     limits, nearest, quotas, retention,
@@ -77,6 +77,10 @@ pub const KEYS: &[Key] = &[
         path: "storage.sparseManifests",
         set: |config, value| value.bool().map(|sparse| config.policy.sparse_manifests = sparse),
     },
+    Key { path: "storage.gc", set: |config, value| value.bool().map(|is_on| config.collection.is_on = is_on) },
+    Key { path: "storage.gcDelay", set: collection::set_delay },
+    Key { path: "storage.gcInterval", set: collection::set_interval },
+    Key { path: "storage.gcLease", set: collection::set_lease },
     Key { path: "storage.maxRepos", set: max_repos },
     Key { path: "http.address", set: http_address },
     Key { path: "http.port", set: http_port },
@@ -84,6 +88,7 @@ pub const KEYS: &[Key] = &[
     Key { path: "http.readTimeout", set: |config, value| limits::set_read_timeout(config, timeout(value)?) },
     Key { path: "http.writeTimeout", set: |config, value| limits::set_write_timeout(config, timeout(value)?) },
     Key { path: "http.compat", set: http_compat },
+    Key { path: "http.operators", set: http_operators },
     Key { path: "http.tls.cert", set: |config, value| path(value).map(|path| config.tls.cert = Some(path)) },
     Key { path: "http.tls.key", set: |config, value| path(value).map(|path| config.tls.key = Some(path)) },
     Key { path: "log.level", set: log_level },
@@ -95,10 +100,7 @@ pub const TREES: &[Tree] =
 
 /// Keys of zot that cannot be honoured, each with the feature it belongs to.
 pub const UNSUPPORTED: &[(&str, &str)] = &[
-    ("storage.gc", "garbage collection"),
-    ("storage.gcDelay", "garbage collection"),
-    ("storage.gcInterval", "garbage collection"),
-    ("storage.gcTimeWindow", "garbage collection"),
+    ("storage.gcTimeWindow", "a time window for garbage collection"),
     ("storage.subPaths", "several roots"),
     ("storage.remoteCache", "remote storage"),
     ("storage.storageDriver", "remote storage"),
@@ -227,6 +229,19 @@ fn http_port(config: &mut Config, value: &Value) -> Result<(), Problem> {
 fn http_realm(config: &mut Config, value: &Value) -> Result<(), Problem> {
     value.text("a string")?;
     config.notes.push("http.realm is never shown: nobody is asked for credentials without authentication".to_owned());
+    Ok(())
+}
+
+/// From where operators may begin a collection over HTTP.
+fn http_operators(config: &mut Config, value: &Value) -> Result<(), Problem> {
+    const EXPECTED: &str = "\"loopback\", \"anywhere\" or \"nowhere\"";
+    let name = value.text(EXPECTED)?;
+    config.policy.operators = match name.to_ascii_lowercase().as_str() {
+        "loopback" => Operators::Loopback,
+        "anywhere" => Operators::Anywhere,
+        "nowhere" => Operators::Nowhere,
+        _ => return Err(unusable(name, EXPECTED)),
+    };
     Ok(())
 }
 

@@ -14,6 +14,7 @@ use orlop_gc::retention::Retention;
 use tracing::level_filters::LevelFilter;
 
 mod address;
+mod collection;
 mod duration;
 mod error;
 mod keys;
@@ -29,6 +30,7 @@ mod tree;
 mod value;
 
 pub use address::Address;
+pub use collection::Collection;
 pub use error::{Error, ErrorKind};
 
 /// Largest configuration file, in bytes. Ours have a few hundred; this stops a wrong path, such
@@ -44,6 +46,7 @@ pub struct Config {
     pub tls: Tls,
     pub limits: Limits,
     pub policy: Policy,
+    pub collection: Collection,
     pub retention: Retention,
     pub log: Log,
     /// What the operator should know about the file, although it is accepted.
@@ -83,6 +86,7 @@ impl Default for Config {
             tls: Tls::default(),
             limits: Limits::default(),
             policy: Policy::default(),
+            collection: Collection::default(),
             retention: Retention::default(),
             log: Log { level: LevelFilter::INFO, output: None },
             notes: Vec::new(),
@@ -101,6 +105,7 @@ impl Config {
             parse::apply(&mut config, &text).map_err(at_file)?;
         }
         config.root = flags.root.unwrap_or(config.root);
+        config.engine.lease_epochs = config.collection.clock().lease_epochs();
         config.address = flags.address.unwrap_or(config.address);
         Ok(config)
     }

@@ -102,11 +102,7 @@ fn within(node: &Node<'_>) -> Result<Duration, ErrorKind> {
 
 /// Zero is allowed: nothing waits.
 fn delay(node: &Node<'_>) -> Result<Duration, ErrorKind> {
-    let delay = duration(node)?;
-    match delay.is_negative() {
-        true => Err(node.unusable("a delay cannot be negative")),
-        false => Ok(delay.positive().unwrap_or_default()),
-    }
+    duration(node)?.not_negative().ok_or_else(|| node.unusable("a delay cannot be negative"))
 }
 
 fn duration(node: &Node<'_>) -> Result<GoDuration, ErrorKind> {

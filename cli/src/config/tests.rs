@@ -80,6 +80,44 @@ fn orlops_own_storage_keys_are_set() {
 }
 
 #[test]
+fn collection_has_zots_keys_and_defaults() {
+    use std::time::Duration;
+
+    use orlop_gc::Runs;
+
+    let hour = Duration::from_secs(3600);
+    let default = accepted("{}").collection;
+    assert_eq!(default.schedule().runs, Runs::Every(hour));
+    assert_eq!((default.delay, default.clock().epoch()), (hour, hour / 8));
+
+    let config = accepted(r#"{"storage": {"gc": true, "gcDelay": "2h", "gcInterval": "24h", "gcLease": "10m"}}"#);
+    assert_eq!(config.collection.schedule().runs, Runs::Every(24 * hour));
+    assert_eq!(config.collection.clock().epoch(), Duration::from_secs(75));
+    assert_eq!(config.collection.options().delay, 2 * 3600 / 75 + 1);
+
+    // Zero: one run after the start. A short delay does not make pushes unsafe by itself.
+    let config = accepted(r#"{"storage": {"gcDelay": "0s", "gcInterval": "0"}}"#);
+    assert_eq!(config.collection.schedule().runs, Runs::Once);
+    assert_eq!((config.collection.options().delay, config.collection.clock().epoch() * 8), (0, hour / 12));
+
+    assert_eq!(accepted(r#"{"storage": {"gc": false}}"#).collection.schedule().runs, Runs::Never);
+    refused(r#"{"storage": {"gcDelay": "-1s"}}"#, &["\"storage.gcDelay\"", "below zero"]);
+    refused(r#"{"storage": {"gcInterval": 3600}}"#, &["\"storage.gcInterval\"", "duration"]);
+    refused(r#"{"storage": {"gcLease": "10ms"}}"#, &["\"storage.gcLease\"", "1s or more"]);
+    refused(r#"{"storage": {"gcTimeWindow": "01:00-05:00"}}"#, &["\"storage.gcTimeWindow\""]);
+}
+
+#[test]
+fn operators_come_from_the_machine_itself_unless_asked_otherwise() {
+    use orlop_api::Operators;
+
+    assert_eq!(accepted("{}").policy.operators, Operators::Loopback);
+    assert_eq!(accepted(r#"{"http": {"operators": "anywhere"}}"#).policy.operators, Operators::Anywhere);
+    assert_eq!(accepted(r#"{"http": {"operators": "Nowhere"}}"#).policy.operators, Operators::Nowhere);
+    refused(r#"{"http": {"operators": "everyone"}}"#, &["\"http.operators\"", "loopback"]);
+}
+
+#[test]
 fn limits_are_set_in_either_spelling() {
     let config = accepted(r#"{"http": {"limits": {"manifestBytesMax": 1048576, "connections_max": 7}}}"#);
     assert_eq!(config.limits.manifest_bytes_max, 1 << 20);

@@ -31,7 +31,7 @@ pub const INVARIANTS: [(u8, &str); 10] = [
     (5, "every name leads to existing content, and that to what it needs unless declared sparse"),
     (6, "reverse edges are edges reversed"),
     (7, "the upload area holds only known sessions"),
-    (8, "what nobody holds is known as garbage"),
+    (8, "what nobody holds or needs is known as garbage"),
     (9, "nothing of a namespace is reachable without membership"),
     (10, "a second opening reads the same"),
 ];
@@ -69,6 +69,8 @@ pub struct Report {
     pub unreferenced_bytes: u64,
     /// Content nobody holds that waits for collection.
     pub garbage: u64,
+    /// Entries of the garbage table: all that collection will look at.
+    pub candidates: u64,
 }
 
 impl Report {
@@ -100,8 +102,8 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "{} damaged, {} garbage, {} unreferenced files ({} bytes)",
-            self.damaged, self.garbage, self.unreferenced, self.unreferenced_bytes
+            "{} damaged, {} garbage, {} candidates, {} unreferenced files ({} bytes)",
+            self.damaged, self.garbage, self.candidates, self.unreferenced, self.unreferenced_bytes
         )?;
         match self.findings.len() as u64 + self.findings_more {
             0 => write!(f, "all {} invariants hold", INVARIANTS.len()),

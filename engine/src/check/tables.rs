@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::{Report, each};
 use crate::{
     Digest, EdgeKind, Namespace,
+    collect::Entry,
     error::Result,
     format::{AllowanceRecord, BlobRecord, Health, MemberRecord, NameRecord, UsageRecord, keys},
     index::{Index, Table},
@@ -21,6 +22,9 @@ pub(super) fn check(index: &dyn Index, report: &mut Report) -> Result<()> {
     tables.reverse()?;
     tables.usage()?;
     tables.sizes()?;
+    tables.contents()?;
+    tables.kept()?;
+    tables.namespaces()?;
     tables.garbage()
 }
 
@@ -32,6 +36,10 @@ struct Tables<'a> {
 impl Tables<'_> {
     fn has(&self, table: Table, key: &[u8]) -> Result<bool> {
         Ok(self.index.get(table, key).map_err(index_error)?.is_some())
+    }
+
+    fn any(&self, table: Table, prefix: &[u8]) -> Result<bool> {
+        Ok(!self.index.snapshot().scan(table, prefix, None, 1).map_err(index_error)?.is_empty())
     }
 
     fn is_member(&self, namespace: &Namespace, digest: &Digest) -> Result<bool> {
@@ -199,7 +207,7 @@ impl Tables<'_> {
         })
     }
 
-    fn garbage(&mut self) -> Result<()> {
+    fn contents(&mut self) -> Result<()> {
         let snapshot = self.index.snapshot();
         each(self.index, Table::Blobs, &[], |(key, value)| {
             let (Some((digest, [])), Ok(record)) = (Digest::decode(&key), BlobRecord::decode(&value)) else {
@@ -217,6 +225,69 @@ impl Tables<'_> {
                 (true, false) => {}
             }
             self.report.damaged += u64::from(record.health == Health::Damaged);
+            Ok(())
+        })
+    }
+
+    /// A member that nothing keeps is known as a candidate, or it would stay for ever.
+    fn kept(&mut self) -> Result<()> {
+        each(self.index, Table::Members, &[], |(key, value)| {
+            // Malformed entries were reported before.
+            let (Some((ns, digest)), Ok(record)) = (keys::split_member(&key), MemberRecord::decode(&value)) else {
+                return Ok(());
+            };
+            let is_known = self.has(Table::Garbage, &key)?
+                || self.any(Table::Bindings, &key)?
+                || self.any(Table::Reverse, &keys::edges(&ns, &digest, EdgeKind::Needs))?
+                || (!record.label.is_empty() && self.is_kept_by_target(&ns, &digest)?);
+            if !is_known {
+                self.report.find(8, format!("{ns}: nothing keeps {digest}, and it is not on the garbage table"));
+            }
+            Ok(())
+        })
+    }
+
+    /// Whether a document refers to something that is there, or whose going is not yet dealt with.
+    fn is_kept_by_target(&self, namespace: &Namespace, digest: &Digest) -> Result<bool> {
+        let mut is_kept = false;
+        each(self.index, Table::Edges, &keys::edges(namespace, digest, EdgeKind::Refers), |(key, _)| {
+            if let Some((.., target)) = keys::split_edge(&key) {
+                let candidate = keys::candidate(namespace, &target);
+                is_kept |= self.is_member(namespace, &target)? || self.has(Table::Garbage, &candidate)?;
+            }
+            Ok(())
+        })?;
+        Ok(is_kept)
+    }
+
+    fn namespaces(&mut self) -> Result<()> {
+        let mut count = 0;
+        each(self.index, Table::Namespaces, &[], |(key, _)| {
+            count += 1;
+            let namespace = std::str::from_utf8(&key).ok().and_then(|text| Namespace::new(text).ok());
+            let Some(namespace) = namespace else {
+                self.report.find(8, format!("a malformed namespace {key:02x?}"));
+                return Ok(());
+            };
+            let has_members = self.any(Table::Members, &keys::within(&namespace))?;
+            if !has_members && !self.has(Table::Garbage, &keys::emptied(&namespace))? {
+                self.report.find(8, format!("{namespace} is empty and not on the garbage table"));
+            }
+            Ok(())
+        })?;
+        let counted = self.index.get(Table::Meta, keys::NAMESPACES).map_err(index_error)?;
+        if counted.is_some_and(|bytes| AllowanceRecord::decode(&bytes).map(|allowed| allowed.used) != Ok(count)) {
+            self.report.find(4, format!("the {count} namespaces that there are were not counted"));
+        }
+        Ok(())
+    }
+
+    fn garbage(&mut self) -> Result<()> {
+        each(self.index, Table::Garbage, &[], |pair| {
+            self.report.candidates += 1;
+            if Entry::of_pair(&pair).is_err() {
+                self.report.find(8, format!("a malformed garbage entry {:02x?}", pair.0));
+            }
             Ok(())
         })
     }

@@ -52,6 +52,11 @@ impl<'a> Transaction<'a> {
         Ok(self.walk(table, prefix, 1)?.pop())
     }
 
+    /// The smallest keys with a prefix, at most `limit`.
+    pub fn keys_up_to(&self, table: Table, prefix: &[u8], limit: usize) -> Result<Vec<Vec<u8>>> {
+        self.walk(table, prefix, limit)
+    }
+
     /// All keys with a prefix in byte order. Only for prefixes that one document or one name
     /// bounds.
     pub fn keys(&self, table: Table, prefix: &[u8]) -> Result<Vec<Vec<u8>>> {

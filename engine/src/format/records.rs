@@ -177,6 +177,31 @@ impl UsageRecord {
     }
 }
 
+/// `Garbage`: since (64 bits), then told (64 bits) if there is such an epoch. Without a version, as
+/// it began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CandidateRecord {
+    /// The epoch in which it lost what kept it, or came to be with nothing that keeps it.
+    pub since: u64,
+    /// The epoch in which somebody was last told that it is there.
+    pub told: Option<u64>,
+}
+
+impl CandidateRecord {
+    pub fn encode(&self) -> Vec<u8> {
+        let told = self.told.map(u64::to_le_bytes);
+        [self.since.to_le_bytes().as_slice(), told.as_ref().map_or(&[], |told| told.as_slice())].concat()
+    }
+
+    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        let malformed = Malformed { record: "candidate" };
+        let (since, told) = bytes.split_at_checked(8).ok_or(malformed)?;
+        let number = |bytes: &[u8]| bytes.try_into().map(u64::from_le_bytes).map_err(|_| malformed);
+        let told = if told.is_empty() { None } else { Some(number(told)?) };
+        Ok(CandidateRecord { since: number(since)?, told })
+    }
+}
+
 /// Where the bytes of a suspended upload are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UploadSink {
@@ -274,6 +299,10 @@ mod tests {
         let allowance = AllowanceRecord { used: 7, max: 8 };
         assert_eq!(hex(&allowance.encode()), "0107000000000000000800000000000000");
         assert_eq!(hex(&usage.encode()), "01040000000000000005000000000000000600000000000000");
+        let candidate = CandidateRecord { since: 4, told: None };
+        assert_eq!(hex(&candidate.encode()), "0400000000000000");
+        let leased = CandidateRecord { since: 4, told: Some(5) };
+        assert_eq!(hex(&leased.encode()), "04000000000000000500000000000000");
         let upload = UploadRecord {
             namespace: Namespace::new("a").expect("valid"),
             algorithm: Algorithm::Blake3,
@@ -305,6 +334,7 @@ mod tests {
         let edge = keys::edge(&ns, &digest(), EdgeKind::Refers, &digest());
         assert_eq!(hex(&edge), format!("{named}01{ab}0201{ab}"));
         assert_eq!(hex(&keys::unheld(&digest())), format!("0001{ab}"));
+        assert_eq!(hex(&keys::emptied(&ns)), named);
         assert_eq!(hex(keys::EPOCH), hex(b"epoch"));
         assert_eq!(hex(&keys::quota("a/b")), "00612f62");
         assert_eq!([keys::CLOCK, keys::SIZED, keys::NAMESPACES], [&b"clock"[..], b"sized", b"namespaces"]);
@@ -324,6 +354,7 @@ mod tests {
             BlobRecord { health: Health::Damaged, placement: Placement::Inline, size: 9, sums: sums(&[1; 9]).finish() };
         let name = NameRecord { bound: Moment { unix_ms: 5, clock_ms: 4 }, digest: digest() };
         let usage = UsageRecord { pulls: 1, pulled: Moment { unix_ms: 2, clock_ms: 3 } };
+        let leased = CandidateRecord { since: 4, told: Some(u64::MAX) };
         let upload = UploadRecord {
             namespace: Namespace::new("x").expect("valid"),
             algorithm: Algorithm::Sha256,
@@ -339,6 +370,12 @@ mod tests {
         assert_eq!(UsageRecord::decode(&usage.encode()), Ok(usage.clone()));
         let back = UploadRecord::decode(&upload.encode()).expect("own bytes");
         assert_eq!((back.offset, back.sink, back.hash_state), (70_000, UploadSink::File, upload.hash_state.clone()));
+        for record in [leased, CandidateRecord { told: None, ..leased }] {
+            assert_eq!(CandidateRecord::decode(&record.encode()), Ok(record));
+        }
+        for cut in (0..8).chain(9..16).chain(17..20) {
+            assert!(CandidateRecord::decode(&[1; 20][..cut]).is_err(), "{cut} bytes");
+        }
         for (record, accepts) in [
             (blob.encode(), (|bytes| BlobRecord::decode(bytes).is_ok()) as fn(&[u8]) -> bool),
             (name.encode(), |bytes| NameRecord::decode(bytes).is_ok()),

@@ -52,6 +52,15 @@ pub(crate) fn admit(transaction: &mut Transaction<'_>) -> Result<()> {
     Ok(())
 }
 
+/// A namespace without members goes. Give only one that was there.
+pub(crate) fn dismiss(transaction: &mut Transaction<'_>) -> Result<()> {
+    let Some(bytes) = transaction.get(Table::Meta, keys::NAMESPACES)? else { return Ok(()) };
+    let count = decoded(AllowanceRecord::decode(&bytes))?;
+    let count = AllowanceRecord { used: count.used.saturating_sub(1), ..count };
+    transaction.put(Table::Meta, keys::NAMESPACES.to_vec(), count.encode());
+    Ok(())
+}
+
 /// Changes a quota, if there is one for the prefix.
 fn change(
     transaction: &mut Transaction<'_>,

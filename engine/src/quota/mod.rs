@@ -13,7 +13,7 @@ mod ledger;
 mod opening;
 mod survey;
 
-pub(crate) use ledger::{admit, grow, shrink};
+pub(crate) use ledger::{admit, dismiss, grow, shrink};
 pub(crate) use opening::prepare;
 pub(crate) use survey::sizes;
 pub use survey::{NamespaceSize, QuotaUse};
