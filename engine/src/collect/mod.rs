@@ -26,7 +26,7 @@ pub use uploads::QuietUpload;
 pub use view::{Member, View};
 
 use crate::{
-    Digest, Engine, Namespace, UploadId,
+    Digest, Engine, UploadId,
     commit::{Transaction, epoch},
     error::Result,
     format::keys,
@@ -127,11 +127,5 @@ impl Engine {
             Ok(())
         };
         self.store().committer.run(Durability::Buffered, done).await
-    }
-
-    /// Whether somebody holds content of a namespace as told or pinned in memory. For tests.
-    #[doc(hidden)]
-    pub fn is_told(&self, namespace: &Namespace, digest: &Digest) -> bool {
-        self.store().leases.is_told(namespace, digest)
     }
 }
