@@ -459,6 +459,7 @@ fn quotas_refuse_pushes_and_their_use_is_shown() {
     assert!(text.ends_with("team/app\n"), "{text}");
     let check = orlop(&["check", "--root", utf8(&root)]);
     assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stdout));
+}
 
 /// Sends one request and gives the whole answer.
 fn ask(address: SocketAddr, method: &str, path: &str, body: &[u8]) -> String {
