@@ -2,11 +2,12 @@
 
 use std::{
     io::{self, IsTerminal, Write},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use orlop_engine::Engine;
-use orlop_gc::{Flow, Options, Plan, Report};
+use orlop_gc::{Flow, Options, Plan, Report, governed_options, retention::Retention};
 
 use crate::{
     args,
@@ -34,16 +35,17 @@ pub async fn run(arguments: &args::Gc) -> Result<(), Failure> {
     if let Err(error) = std::fs::read_dir(root) {
         return Err(Failure::new(Exit::Root, format!("cannot read the root {}: {error}", root.display())));
     }
-    let mut options = config.collection.options();
+    let mut options = config.collection.options(&config.retention);
     if arguments.now {
         (options.delay, options.document_delay) = (0, 0);
     }
     let engine = Engine::open(root, config.engine.clone()).await.map_err(failed)?;
     // Nobody is served, so nobody is in the middle of relying on an answer.
     engine.waive_earlier_answers();
-    let output = match arguments.dry_run {
-        true => plan(&engine, options).await.map(|plan| shown(&plan, arguments.json)),
-        false => collect(&engine, &options).await.map(|report| shown(&report, arguments.json)),
+    let retention = Arc::new(config.retention);
+    let output = match arguments.dry_run || retention.dry_run {
+        true => plan(&engine, options, &retention).await.map(|plan| shown(&plan, arguments.json)),
+        false => collect(&engine, options, &retention).await.map(|report| shown(&report, arguments.json)),
     };
     let closed = engine.close().await;
     let output = output.map_err(failed)?;
@@ -60,12 +62,14 @@ fn shown<T: std::fmt::Display + serde::Serialize>(value: &T, json: bool) -> Stri
     }
 }
 
-async fn plan(engine: &Engine, options: Options) -> orlop_engine::Result<Plan> {
+async fn plan(engine: &Engine, options: Options, retention: &Arc<Retention>) -> orlop_engine::Result<Plan> {
     let options = Options { plan_removals_max: DRY_RUN_REMOVALS_MAX, ..options };
+    let options = governed_options(engine, &options, retention).await?;
     orlop_gc::plan(engine, &options).await
 }
 
-async fn collect(engine: &Engine, options: &Options) -> orlop_engine::Result<Report> {
+async fn collect(engine: &Engine, options: Options, retention: &Arc<Retention>) -> orlop_engine::Result<Report> {
+    let options = governed_options(engine, &options, retention).await?;
     let stop = async {
         match Signals::listen() {
             Ok(signals) => signals.stop().await,
@@ -87,7 +91,7 @@ async fn collect(engine: &Engine, options: &Options) -> orlop_engine::Result<Rep
         }
         if *is_asked.borrow() { Flow::Break(()) } else { Flow::Continue(()) }
     };
-    let report = orlop_gc::collect(engine, options, &mut progress).await;
+    let report = orlop_gc::collect(engine, &options, &mut progress).await;
     listening.abort();
     if shows {
         let _ = writeln!(io::stderr());

@@ -9,7 +9,6 @@ use std::{
     net::SocketAddr,
     path::Path,
     sync::Arc,
-    time::Duration,
 };
 
 use orlop_api::{
@@ -17,8 +16,7 @@ use orlop_api::{
     server::{Tls, TlsOptions},
 };
 use orlop_engine::Engine;
-use orlop_gc::{Collector, retention::keep_applying};
-use tokio::task::JoinHandle;
+use orlop_gc::Collector;
 
 use crate::{
     args,
@@ -28,9 +26,6 @@ use crate::{
     hint, huge_pages, log, open_files,
     signals::Signals,
 };
-
-/// How often retention policies are applied.
-const RETENTION_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// Serves until a signal. Errors: the configuration, the address, the store; see [`Exit`].
 pub async fn run(arguments: &args::Serve) -> Result<(), Failure> {
@@ -53,11 +48,9 @@ pub async fn run(arguments: &args::Serve) -> Result<(), Failure> {
     let address = resolve(&address).await?;
     let engine = Engine::open(&root, options).await.map_err(|error| Failure::engine(&root, &error))?;
 
-    let collector = Collector::new(engine.clone(), collection.options());
+    let collector = Collector::governed(engine.clone(), collection.options(&retention), Arc::new(retention));
     let registry = Registry::new(engine.clone(), limits, policy);
     let registry = registry.with_maintenance(Arc::new(Maintained(collector.clone())));
-    let applying = || tokio::spawn(keep_applying(engine.clone(), Arc::new(retention.clone()), RETENTION_INTERVAL));
-    let retaining = retention.drops_names().then(applying);
     let bound = registry.bind(address, tls).and_then(|server| Ok((server.local_addr()?, server)));
     let served = match bound {
         Ok((address, server)) => {
@@ -69,8 +62,6 @@ pub async fn run(arguments: &args::Serve) -> Result<(), Failure> {
         }
         Err(error) => Err(bind_failure(address, &error)),
     };
-    // What a run has begun to remove goes on to its end within the engine.
-    retaining.iter().for_each(JoinHandle::abort);
     let closed = engine.close().await.map_err(|error| Failure::engine(&root, &error));
     tracing::info!("stopped");
     served.and(closed)

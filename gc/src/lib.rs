@@ -7,9 +7,11 @@
 #![forbid(unsafe_code)]
 
 mod collection;
+mod maintenance;
 pub mod retention;
 
 pub use collection::{
     Background, Clock, Collector, Flow, Keep, Kind, Options, Plan, Progress, Reason, Removal, Report, Rules, Runs,
     Schedule, Status, Totals, Unnamed, Waiting, collect, plan,
 };
+pub use maintenance::governed_options;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use orlop_gc::{Clock, Options, Runs, Schedule};
+use orlop_gc::{Clock, Options, Runs, Schedule, retention::Retention};
 
 use super::{
     Config,
@@ -54,10 +54,11 @@ impl Collection {
         Schedule { clock: self.clock(), runs }
     }
 
-    /// What a run is told.
-    pub fn options(&self) -> Options {
-        let delay = self.clock().epochs(self.delay);
-        Options { delay, document_delay: delay, ..Options::default() }
+    /// What a run is told. Documents may have a delay of their own.
+    pub fn options(&self, retention: &Retention) -> Options {
+        let clock = self.clock();
+        let document_delay = clock.epochs(retention.delay.unwrap_or(self.delay));
+        Options { delay: clock.epochs(self.delay), document_delay, ..Options::default() }
     }
 }
 

@@ -93,12 +93,19 @@ fn collection_has_zots_keys_and_defaults() {
     let config = accepted(r#"{"storage": {"gc": true, "gcDelay": "2h", "gcInterval": "24h", "gcLease": "10m"}}"#);
     assert_eq!(config.collection.schedule().runs, Runs::Every(24 * hour));
     assert_eq!(config.collection.clock().epoch(), Duration::from_secs(75));
-    assert_eq!(config.collection.options().delay, 2 * 3600 / 75 + 1);
+    assert_eq!(config.collection.options(&config.retention).delay, 2 * 3600 / 75 + 1);
 
     // Zero: one run after the start. A short delay does not make pushes unsafe by itself.
     let config = accepted(r#"{"storage": {"gcDelay": "0s", "gcInterval": "0"}}"#);
     assert_eq!(config.collection.schedule().runs, Runs::Once);
-    assert_eq!((config.collection.options().delay, config.collection.clock().epoch() * 8), (0, hour / 12));
+    assert_eq!(
+        (config.collection.options(&config.retention).delay, config.collection.clock().epoch() * 8),
+        (0, hour / 12)
+    );
+
+    let config = accepted(r#"{"storage": {"gcDelay": "2h", "gcLease": "10m", "retention": {"delay": "150s"}}}"#);
+    let options = config.collection.options(&config.retention);
+    assert_eq!((options.delay, options.document_delay), (2 * 3600 / 75 + 1, 150 / 75 + 1), "of blobs, of manifests");
 
     assert_eq!(accepted(r#"{"storage": {"gc": false}}"#).collection.schedule().runs, Runs::Never);
     refused(r#"{"storage": {"gcDelay": "-1s"}}"#, &["\"storage.gcDelay\"", "below zero"]);

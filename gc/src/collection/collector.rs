@@ -24,6 +24,10 @@ use super::{
     report::Report,
     run::{Flow, collect},
 };
+use crate::{
+    maintenance::{Governed, maintain},
+    retention::Retention,
+};
 
 /// The most that a run is put off at random, so that many servers do not begin together.
 const JITTER_MAX: Duration = Duration::from_secs(30);
@@ -69,8 +73,10 @@ struct Shared {
     state: Mutex<State>,
     /// Somebody asked for a run.
     asked: Notify,
+    /// Policies that a run follows and applies before.
+    governed: Option<Governed>,
     is_stopping: AtomicBool,
-    stopping: Notify,
+    stopping: Arc<Notify>,
 }
 
 #[derive(Default)]
@@ -102,14 +108,27 @@ pub struct Status {
 
 impl Collector {
     pub fn new(engine: Engine, options: Options) -> Self {
+        Collector::with(engine, options, None)
+    }
+
+    /// Each run begins with removing the names that the policies drop. Then it keeps the documents
+    /// without a name that they keep, whatever `options.keep` is.
+    pub fn governed(engine: Engine, options: Options, retention: Arc<Retention>) -> Self {
+        Collector::with(engine, options, Some(retention))
+    }
+
+    fn with(engine: Engine, options: Options, retention: Option<Arc<Retention>>) -> Self {
+        let stopping = Arc::new(Notify::new());
+        let governed = retention.map(|retention| Governed { retention, stopping: stopping.clone() });
         Collector {
             shared: Arc::new(Shared {
                 engine,
                 options,
                 state: Mutex::default(),
                 asked: Notify::new(),
+                governed,
                 is_stopping: AtomicBool::new(false),
-                stopping: Notify::new(),
+                stopping,
             }),
         }
     }
@@ -223,7 +242,10 @@ impl Shared {
             self.state().running = Some(so_far.clone());
             if self.is_stopping.load(Ordering::SeqCst) { Flow::Break(()) } else { Flow::Continue(()) }
         };
-        let outcome = collect(&self.engine, &self.options, &mut progress).await;
+        let outcome = match &self.governed {
+            Some(governed) => maintain(&self.engine, &self.options, governed, &mut progress).await,
+            None => collect(&self.engine, &self.options, &mut progress).await,
+        };
         let mut state = self.state();
         state.running = None;
         state.runs += 1;

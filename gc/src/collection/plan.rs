@@ -1,6 +1,6 @@
 //! What a collection intends, as a value.
 
-use std::fmt;
+use std::{fmt, ops::AddAssign};
 
 use orlop_engine::{
     Digest, Namespace,
@@ -136,6 +136,14 @@ pub struct Waiting {
     pub young: u64,
     /// A rule keeps it.
     pub ruled: u64,
+}
+
+impl AddAssign for Waiting {
+    fn add_assign(&mut self, more: Waiting) {
+        self.leased += more.leased;
+        self.young += more.young;
+        self.ruled += more.ruled;
+    }
 }
 
 /// What a collection would remove, and why, as one snapshot shows it.

@@ -187,7 +187,8 @@ impl Planner<'_> {
             true => (rules.delete_referring, Cause::TargetGone),
             false => (rules.delete_unnamed, Cause::Unnamed),
         };
-        let unnamed = Unnamed { namespace, digest, label: &member.label, since_clock_ms: member.since_clock_ms, refers };
+        let unnamed =
+            Unnamed { namespace, digest, label: &member.label, since_clock_ms: member.since_clock_ms, refers };
         (may_go && !self.options.keep.keeps(&unnamed)).then_some(cause)
     }
 

@@ -4,7 +4,7 @@ use std::{ops::ControlFlow, time::Instant};
 
 use orlop_engine::{
     Engine, Result,
-    collect::{Candidate, STEPS_MAX, Swept},
+    collect::{Candidate, QuietUpload, STEPS_MAX, Swept},
 };
 
 use super::{
@@ -34,21 +34,26 @@ impl<F: FnMut(&Report) -> Flow + Send> Progress for F {
 /// What a run would remove now, up to `options.plan_removals_max` removals. Changes nothing.
 pub async fn plan(engine: &Engine, options: &Options) -> Result<Plan> {
     let mut plan = plan_after(engine, options, None).await?;
-    for upload in engine.quiet_uploads(options.delay) {
-        let removal = Removal {
-            kind: Kind::Upload,
-            reason: Reason::Abandoned,
-            namespace: Some(upload.namespace),
-            digest: None,
-            bytes: upload.offset,
-        };
+    for removal in quiet_uploads(engine, options) {
         plan.totals.add(&removal);
         plan.removals.push(removal);
     }
     Ok(plan)
 }
 
-async fn plan_after(engine: &Engine, options: &Options, after: Option<Candidate>) -> Result<Plan> {
+/// Uploads that a run would discard now.
+pub(super) fn quiet_uploads(engine: &Engine, options: &Options) -> Vec<Removal> {
+    let removal = |upload: QuietUpload| Removal {
+        kind: Kind::Upload,
+        reason: Reason::Abandoned,
+        namespace: Some(upload.namespace),
+        digest: None,
+        bytes: upload.offset,
+    };
+    engine.quiet_uploads(options.delay).into_iter().map(removal).collect()
+}
+
+pub(super) async fn plan_after(engine: &Engine, options: &Options, after: Option<Candidate>) -> Result<Plan> {
     let options = options.clone();
     engine.survey(move |view| planner::plan(view, &options, after)).await
 }
@@ -102,9 +107,7 @@ impl Run<'_> {
             let mut plan = plan_after(self.engine, self.options, after).await?;
             plans += 1;
             self.report.looked_at += plan.looked_at;
-            self.report.waiting.leased += plan.waiting.leased;
-            self.report.waiting.young += plan.waiting.young;
-            self.report.waiting.ruled += plan.waiting.ruled;
+            self.report.waiting += plan.waiting;
             if self.sweep(&plan).await?.is_break() {
                 return Ok((Flow::Break(()), plans));
             }

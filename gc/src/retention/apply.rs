@@ -3,11 +3,12 @@
 //! A name is removed only if it is still bound as it was when the verdict was made: a push in
 //! between wins. What the name pointed at becomes a candidate for collection.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use orlop_engine::{Batch, Engine, Error, NameUse, Namespace, Result};
 
 use super::{Candidate, Retention, Times, Verdict, evaluate};
+use crate::Flow;
 
 /// Namespaces read at a time.
 const NAMESPACES_PAGE: usize = 256;
@@ -18,10 +19,6 @@ const NAMES_PAGE: usize = 1024;
 
 /// Names removed by one change of the index.
 const BATCH_NAMES_MAX: usize = 256;
-
-/// How long after the start the first run begins, unless the interval is shorter: a service that
-/// comes back after a failure has better things to do.
-const FIRST_RUN_DELAY: Duration = Duration::from_secs(60);
 
 /// What a run has done so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -37,11 +34,16 @@ pub struct Report {
     pub names_moved: u64,
 }
 
-/// Removes the names that the policies drop. `progress` is called after every namespace. Every
-/// removal is an event of the target `audit`; in a dry run, an event of this module.
+/// Removes the names that the policies drop. `progress` is told after every namespace and every
+/// batch, and says whether to go on. Every removal is an event of the target `audit`; in a dry run,
+/// an event of this module.
 ///
 /// Errors: those of reading and committing. What was removed until then stays removed.
-pub async fn apply(engine: &Engine, retention: &Arc<Retention>, mut progress: impl FnMut(&Report)) -> Result<Report> {
+pub async fn apply(
+    engine: &Engine,
+    retention: &Arc<Retention>,
+    mut progress: impl FnMut(&Report) -> Flow,
+) -> Result<Report> {
     let mut report = Report { dry_run: retention.dry_run, ..Report::default() };
     if !retention.drops_names() {
         return Ok(report);
@@ -54,9 +56,11 @@ pub async fn apply(engine: &Engine, retention: &Arc<Retention>, mut progress: im
             report.namespaces += 1;
             let governed = retention.policy_of(text).is_some_and(|(_, policy)| !policy.keep_names.is_empty());
             if governed && let Ok(namespace) = Namespace::new(text) {
-                apply_to(engine, retention, &namespace, &mut report).await?;
+                apply_to(engine, retention, &namespace, &mut report, &mut progress).await?;
             }
-            progress(&report);
+            if progress(&report).is_break() {
+                return Ok(report);
+            }
         }
         if page.len() < NAMESPACES_PAGE {
             return Ok(report);
@@ -65,32 +69,12 @@ pub async fn apply(engine: &Engine, retention: &Arc<Retention>, mut progress: im
     }
 }
 
-/// Applies the policies every `interval` until it is dropped. A run that fails is logged; the next
-/// one tries again.
-pub async fn keep_applying(engine: Engine, retention: Arc<Retention>, interval: Duration) {
-    let mut pause = interval.min(FIRST_RUN_DELAY);
-    loop {
-        tokio::time::sleep(pause).await;
-        pause = interval;
-        match apply(&engine, &retention, |_| {}).await {
-            Ok(report) => tracing::info!(
-                dry_run = report.dry_run,
-                namespaces = report.namespaces,
-                names = report.names,
-                names_dropped = report.names_dropped,
-                names_moved = report.names_moved,
-                "retention policies applied"
-            ),
-            Err(error) => tracing::error!(%error, "retention policies could not be applied"),
-        }
-    }
-}
-
 async fn apply_to(
     engine: &Engine,
     retention: &Arc<Retention>,
     namespace: &Namespace,
     report: &mut Report,
+    progress: &mut impl FnMut(&Report) -> Flow,
 ) -> Result<()> {
     // Before the names are read: one that is bound in between is not older than now.
     let now_ms = engine.clock().clock_ms;
@@ -113,6 +97,9 @@ async fn apply_to(
             }
         } else {
             remove(engine, namespace, batch, report).await?;
+        }
+        if progress(report).is_break() {
+            return Ok(());
         }
     }
 }

@@ -21,7 +21,7 @@ mod policy;
 mod unnamed;
 mod verdict;
 
-pub use apply::{Report, apply, keep_applying};
+pub use apply::{Report, apply};
 pub use evaluate::{Candidate, Times, evaluate};
 pub use glob::{Glob, GlobError};
 pub use pattern::{NamePattern, PatternError};

@@ -8,7 +8,6 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
-    time::Duration,
 };
 
 use orlop_engine::{Digest, DocumentUse, Engine, Namespace, Result};
@@ -28,10 +27,6 @@ pub struct Unnamed {
     pub delete: bool,
     /// Whether documents that refer to a document that is gone are dropped.
     pub delete_referring: bool,
-    /// See [`Retention::delay`].
-    pub delay: Option<Duration>,
-    /// Say what would be dropped, and drop nothing.
-    pub dry_run: bool,
     keep: Option<Rules>,
 }
 
@@ -39,16 +34,13 @@ impl Retention {
     /// What happens to the documents of a namespace that have no name. Without a policy they are
     /// dropped, and documents that refer to others are not.
     pub fn unnamed(&self, namespace: &str) -> Unnamed {
-        let (delay, dry_run) = (self.delay, self.dry_run);
         match self.policy_of(namespace) {
             Some((_, policy)) => Unnamed {
                 delete: policy.delete_unnamed,
                 delete_referring: policy.delete_referring,
-                delay,
-                dry_run,
                 keep: policy.keep_unnamed,
             },
-            None => Unnamed { delete: true, delete_referring: false, delay, dry_run, keep: None },
+            None => Unnamed { delete: true, delete_referring: false, keep: None },
         }
     }
 }

@@ -4,5 +4,6 @@ mod common;
 mod crash;
 mod graphs;
 mod model;
+mod policies;
 mod races;
 mod rules;

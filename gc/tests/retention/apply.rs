@@ -14,8 +14,9 @@ use orlop_engine::{
     environment::{Environment, System},
     io::Backend,
 };
-use orlop_gc::retention::{
-    Glob, KeepNames, Keeper, NamePattern, Policy, Report, Retention, Rules, apply, keep_applying,
+use orlop_gc::{
+    Flow,
+    retention::{Glob, KeepNames, Keeper, NamePattern, Policy, Report, Retention, Rules, apply},
 };
 
 /// Clocks that a test sets, in milliseconds.
@@ -85,7 +86,7 @@ impl Store {
     }
 
     async fn apply(&self, retention: &Retention) -> Report {
-        apply(&self.engine, &Arc::new(retention.clone()), |_| {}).await.expect("applied")
+        apply(&self.engine, &Arc::new(retention.clone()), |_| Flow::Continue(())).await.expect("applied")
     }
 }
 
@@ -172,9 +173,19 @@ async fn many_names_go_in_several_batches_with_progress() {
     let newest = Rules { pushed_count: Some(3), ..Rules::default() };
     let mut seen = Vec::new();
     let policies = Arc::new(retention(&[("", newest)]));
-    let report = apply(&store.engine, &policies, |report| seen.push(*report)).await.expect("applied");
-    assert_eq!((report.names, report.names_dropped), (700, 697));
-    assert_eq!(seen, [report]);
+    let progress = |report: &Report| {
+        seen.push(report.names_dropped);
+        if seen.len() < 2 { Flow::Continue(()) } else { Flow::Break(()) }
+    };
+    let report = apply(&store.engine, &policies, progress).await.expect("applied");
+    assert_eq!((report.names, report.names_dropped), (700, 512), "it was told to stop");
+    let progress = |report: &Report| {
+        seen.push(report.names_dropped);
+        Flow::Continue(())
+    };
+    let report = apply(&store.engine, &policies, progress).await.expect("applied");
+    assert_eq!((report.names, report.names_dropped), (188, 185), "the next run goes on");
+    assert_eq!(seen[..3], [256, 512, 185]);
     assert_eq!(store.names().await, ["n0697", "n0698", "n0699"]);
 }
 
@@ -233,25 +244,6 @@ async fn collection_is_told_which_unnamed_documents_stay() {
     assert!(!keeper.keeps(&other, &pulled) && keeper.rules(&other).delete, "no rules there");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_service_applies_policies_by_itself() {
-    let store = Store::new().await;
-    store.push("keep").await;
-    store.push("drop").await;
-    let policies = Arc::new(retention(&[("^keep$", Rules::default())]));
-    let applying = tokio::spawn(keep_applying(store.engine.clone(), policies, Duration::from_millis(10)));
-    for name in ["drop", "again"] {
-        store.push(name).await;
-        let dropped = async {
-            while store.names().await != ["keep"] {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(60), dropped).await.expect("dropped in one of the runs");
-    }
-    applying.abort();
-}
-
 /// Pushes and removals of the same names at the same time: what was pushed last is never removed.
 #[tokio::test(flavor = "multi_thread")]
 async fn pushes_win_over_a_run_beside_them() {
@@ -262,7 +254,8 @@ async fn pushes_win_over_a_run_beside_them() {
         tokio::spawn(async move {
             let mut dropped = 0;
             for _ in 0..50 {
-                dropped += apply(&store.engine, &policies, |_| {}).await.expect("applied").names_dropped;
+                dropped +=
+                    apply(&store.engine, &policies, |_| Flow::Continue(())).await.expect("applied").names_dropped;
             }
             dropped
         })
