@@ -10,7 +10,7 @@ use super::{
     leases::{Key, Leases},
 };
 use crate::{
-    Digest, Namespace,
+    Digest, EdgeKind, Namespace,
     clock::Moment,
     commit::{Change, Transaction, epoch},
     error::Result,
@@ -138,7 +138,8 @@ impl Sweeper<'_, '_> {
         let Some(standing) = entry(self.transaction, &keys::candidate(namespace, digest))? else {
             return Ok(Swept::Kept);
         };
-        let is_young = standing.since.saturating_add(delay) > self.epoch;
+        let since = self.latest_loss(namespace, digest, standing.since)?;
+        let is_young = since.saturating_add(delay) > self.epoch;
         let is_leased = standing.told.is_some_and(|told| self.leases.holds(told, self.epoch));
         if is_young || is_leased || self.is_kept(namespace, digest)? || !self.still(namespace, digest, cause)? {
             return Ok(Swept::Kept);
@@ -146,9 +147,19 @@ impl Sweeper<'_, '_> {
         // Last, so that nothing is condemned that is kept for another reason.
         let Some(condemned) = self.leases.condemn_member(namespace, digest) else { return Ok(Swept::Kept) };
         self.outcome.condemned.push(condemned);
-        Change::new(self.transaction, namespace, Moment::default()).take_out(digest, standing.since)?;
+        Change::new(self.transaction, namespace, Moment::default()).take_out(digest, since)?;
         self.outcome.members += 1;
         Ok(Swept::Done { bytes: 0 })
+    }
+
+    /// Since when a member may be garbage: what it refers to may have gone later than the rest.
+    fn latest_loss(&self, namespace: &Namespace, digest: &Digest, mut since: u64) -> Result<u64> {
+        let ends = (namespace, digest, EdgeKind::Refers);
+        for target in keepers::ends(self.transaction, Table::Edges, ends, None, usize::MAX)? {
+            let gone = entry(self.transaction, &keys::candidate(namespace, &target))?;
+            since = since.max(gone.map_or(0, |gone| gone.since));
+        }
+        Ok(since)
     }
 
     fn is_kept(&self, namespace: &Namespace, digest: &Digest) -> Result<bool> {

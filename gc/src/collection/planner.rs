@@ -132,11 +132,13 @@ impl Planner<'_> {
             self.plan.waiting.leased += 1;
             return Ok(());
         }
-        if standing.since.saturating_add(delay) > self.plan.epoch {
+        let targets = if member.label.is_empty() { Vec::new() } else { self.view.refers_to(namespace, digest)? };
+        // A target that is gone says since when, until that is noted at what referred to it.
+        let since = self.latest_loss(namespace, &targets, standing.since)?;
+        if since.saturating_add(delay) > self.plan.epoch {
             self.plan.waiting.young += 1;
             return Ok(());
         }
-        let targets = if member.label.is_empty() { Vec::new() } else { self.view.refers_to(namespace, digest)? };
         if self.is_kept(namespace, digest)? || self.is_any_there(namespace, &targets)? {
             if *is_entry {
                 self.settle(namespace, digest, standing.since);
@@ -148,7 +150,7 @@ impl Planner<'_> {
             return Ok(());
         }
         match self.cause(namespace, digest, &member, !targets.is_empty()) {
-            Some(cause) => self.remove(namespace, digest, standing.since, cause, delay),
+            Some(cause) => self.remove(namespace, digest, since, cause, delay),
             None => {
                 self.plan.waiting.ruled += 1;
                 Ok(())
@@ -175,6 +177,14 @@ impl Planner<'_> {
             }
         }
         Ok(false)
+    }
+
+    fn latest_loss(&self, namespace: &Namespace, targets: &[Digest], mut since: u64) -> Result<u64> {
+        for target in targets {
+            let gone = Candidate::Member { namespace: namespace.clone(), digest: *target };
+            since = since.max(self.view.standing(&gone)?.map_or(0, |gone| gone.since));
+        }
+        Ok(since)
     }
 
     /// Why a member that nothing keeps may go; `None` if a rule keeps it.
