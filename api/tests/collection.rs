@@ -28,7 +28,7 @@ impl Maintenance for Counting {
     }
 
     fn statistics(&self) -> Vec<Statistic> {
-        vec![Statistic { name: "collection_runs", help: "Runs", kind: StatisticKind::Counter, value: 7 }]
+        vec![Statistic { name: "collection_runs", help: "Runs", kind: StatisticKind::Counter, value: 7, label: None }]
     }
 }
 

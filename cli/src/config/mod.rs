@@ -110,6 +110,14 @@ impl Config {
         Ok(config)
     }
 
+    /// Notes what no single key can tell.
+    fn note(&mut self) {
+        if !self.collection.is_on && !self.retention.policies.is_empty() {
+            let note = "storage.retention is a part of collection; with storage.gc off it waits to be asked for";
+            self.notes.push(note.to_owned());
+        }
+    }
+
     /// Checks what no single key can tell.
     fn validate(&self) -> Result<(), String> {
         match (&self.tls.cert, &self.tls.key) {

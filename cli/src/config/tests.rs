@@ -107,6 +107,12 @@ fn collection_has_zots_keys_and_defaults() {
     let options = config.collection.options(&config.retention);
     assert_eq!((options.delay, options.document_delay), (2 * 3600 / 75 + 1, 150 / 75 + 1), "of blobs, of manifests");
 
+    let policies = r#""retention": {"policies": [{"repositories": ["**"]}]}"#;
+    for (is_on, notes) in [(true, 0), (false, 1)] {
+        let config = accepted(&format!(r#"{{"storage": {{"gc": {is_on}, {policies}}}}}"#));
+        assert_eq!(config.notes.len(), notes, "{:?}", config.notes);
+    }
+
     assert_eq!(accepted(r#"{"storage": {"gc": false}}"#).collection.schedule().runs, Runs::Never);
     refused(r#"{"storage": {"gcDelay": "-1s"}}"#, &["\"storage.gcDelay\"", "below zero"]);
     refused(r#"{"storage": {"gcInterval": 3600}}"#, &["\"storage.gcInterval\"", "duration"]);
