@@ -45,13 +45,13 @@ pub(crate) async fn maintain(
             "retention policies applied"
         );
     }
+    if progress.at(&begun).is_break() {
+        return Ok(begun);
+    }
     let options = tokio::select! {
         governed = governed_options(engine, options, retention) => governed?,
         () = stopping.notified() => return Ok(begun),
     };
-    if progress.at(&begun).is_break() {
-        return Ok(begun);
-    }
     match retention.dry_run {
         true => rehearse(engine, &options, progress).await,
         false => collect(engine, &options, progress).await,

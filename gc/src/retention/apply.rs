@@ -56,7 +56,10 @@ pub async fn apply(
             report.namespaces += 1;
             let governed = retention.policy_of(text).is_some_and(|(_, policy)| !policy.keep_names.is_empty());
             if governed && let Ok(namespace) = Namespace::new(text) {
-                apply_to(engine, retention, &namespace, &mut report, &mut progress).await?;
+                let flow = apply_to(engine, retention, &namespace, &mut report, &mut progress).await?;
+                if flow.is_break() {
+                    return Ok(report);
+                }
             }
             if progress(&report).is_break() {
                 return Ok(report);
@@ -75,11 +78,11 @@ async fn apply_to(
     namespace: &Namespace,
     report: &mut Report,
     progress: &mut impl FnMut(&Report) -> Flow,
-) -> Result<()> {
+) -> Result<Flow> {
     // Before the names are read: one that is bound in between is not older than now.
     let now_ms = engine.clock().clock_ms;
     let names = match all_names(engine, namespace).await {
-        Err(Error::NotFound { .. }) => return Ok(()),
+        Err(Error::NotFound { .. }) => return Ok(Flow::Continue(())),
         names => names?,
     };
     report.names += names.len() as u64;
@@ -88,7 +91,7 @@ async fn apply_to(
     loop {
         let batch: Vec<(NameUse, String)> = dropped.by_ref().take(BATCH_NAMES_MAX).collect();
         if batch.is_empty() {
-            return Ok(());
+            return Ok(Flow::Continue(()));
         }
         if retention.dry_run {
             report.names_dropped += batch.len() as u64;
@@ -99,7 +102,7 @@ async fn apply_to(
             remove(engine, namespace, batch, report).await?;
         }
         if progress(report).is_break() {
-            return Ok(());
+            return Ok(Flow::Break(()));
         }
     }
 }
