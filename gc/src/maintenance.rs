@@ -33,7 +33,7 @@ pub(crate) async fn maintain(
     progress: &mut dyn Progress,
 ) -> Result<Report> {
     let Governed { retention, stopping } = governed;
-    let begun = Report::default();
+    let begun = Report { epoch: engine.epoch(), ..Report::default() };
     let applied = apply(engine, retention, |_| progress.at(&begun)).await?;
     if retention.drops_names() {
         tracing::info!(
