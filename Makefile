@@ -9,12 +9,13 @@ BINARIES := $(or $(CARGO_TARGET_DIR),target)/release
 FUZZ_SECONDS ?= 30
 REPEAT ?= 3
 BLOBS ?= 10000000
+SECONDS ?= 600
 
 export ORLOP_CACHE := $(CACHE)
 # rustup puts cargo where a shell without its profile does not look.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: run test bench compare scale fuzz check
+.PHONY: run test soak bench compare scale fuzz check
 
 # A registry on http://127.0.0.1:8080 with its data in ./orlop-data; prints how to push an image.
 run:
@@ -32,6 +33,14 @@ test:
 	$(CARGO) test --release $(ASSERTIONS) --workspace --doc
 	$(CARGO) test --release $(ASSERTIONS) --workspace --lib --bins --tests
 	$(if $(CONFORMANCE),scripts/conformance $(CONFORMANCE))
+
+# CI traffic with collections back to back for SECONDS, every byte compared; then 100,000 random
+# graphs against a slow model of collection.
+soak:
+	scripts/setup test
+	$(CARGO) build --release $(ASSERTIONS) --workspace --bins --tests
+	ORLOP_SOAK_SECONDS=$(SECONDS) $(CARGO) test --release $(ASSERTIONS) -p orlop-tests --test registry soak
+	ORLOP_GRAPHS=100000 $(CARGO) test --release $(ASSERTIONS) -p orlop-gc --test collection graphs
 
 # Criterion benches of every stage; reports in target/criterion.
 bench:

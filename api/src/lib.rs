@@ -21,6 +21,7 @@ mod body;
 mod handlers;
 pub mod health;
 pub mod limits;
+mod maintenance;
 pub mod metrics;
 pub mod protocol;
 mod registry;
@@ -28,4 +29,5 @@ mod router;
 pub mod server;
 
 pub use body::{BodyError, ResponseBody};
+pub use maintenance::{Maintenance, Operators};
 pub use registry::{Policy, Registry};

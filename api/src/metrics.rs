@@ -17,7 +17,9 @@ use std::{
 use http::Method;
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric, LabelValueEncoder, text},
+    encoding::{
+        DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric, LabelValueEncoder, MetricEncoder, text,
+    },
     metrics::{
         MetricType,
         counter::{ConstCounter, Counter},
@@ -76,6 +78,7 @@ label! {
         Referrers = "referrers",
         Health = "health",
         Metrics = "metrics",
+        Operators = "operators",
         Other = "other",
     }
 }
@@ -199,13 +202,16 @@ struct EndLabels {
 }
 
 /// One number of the engine at the moment of a scrape.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statistic {
     /// Without the prefix `orlop_` and, for counters, without the suffix `_total`.
     pub name: &'static str,
     pub help: &'static str,
     pub kind: StatisticKind,
     pub value: u64,
+    /// Of several in a row with the same name, each must have one. The values must not be what a
+    /// client chooses.
+    pub label: Option<(&'static str, String)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -402,24 +408,34 @@ struct StatisticsCollector(Box<dyn Fn() -> Vec<Statistic> + Send + Sync>);
 
 impl Collector for StatisticsCollector {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
-        for Statistic { name, help, kind, value } in (self.0)() {
-            match kind {
-                StatisticKind::Counter => {
-                    ConstCounter::new(value).encode(encoder.encode_descriptor(
-                        name,
-                        help,
-                        None,
-                        MetricType::Counter,
-                    )?)?;
-                }
-                StatisticKind::Gauge => {
-                    // Gauges are signed in the format; nothing the engine counts comes near 2^63.
-                    let value = i64::try_from(value).unwrap_or(i64::MAX);
-                    ConstGauge::new(value).encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
-                }
+        for series in (self.0)().chunk_by(|one, next| one.name == next.name) {
+            let Statistic { name, help, kind, .. } = &series[0];
+            let metric_type = match kind {
+                StatisticKind::Counter => MetricType::Counter,
+                StatisticKind::Gauge => MetricType::Gauge,
+            };
+            let mut described = encoder.encode_descriptor(name, help, None, metric_type)?;
+            if let [one] = series
+                && one.label.is_none()
+            {
+                one.encode(described)?;
+                continue;
+            }
+            for (one, (name, value)) in series.iter().filter_map(|one| Some((one, one.label.as_ref()?))) {
+                one.encode(described.encode_family(&[(*name, value.as_str())])?)?;
             }
         }
         Ok(())
+    }
+}
+
+impl Statistic {
+    fn encode(&self, encoder: MetricEncoder<'_>) -> Result<(), fmt::Error> {
+        match self.kind {
+            StatisticKind::Counter => ConstCounter::new(self.value).encode(encoder),
+            // Gauges are signed in the format; nothing the engine counts comes near 2^63.
+            StatisticKind::Gauge => ConstGauge::new(i64::try_from(self.value).unwrap_or(i64::MAX)).encode(encoder),
+        }
     }
 }
 
@@ -433,11 +449,24 @@ impl fmt::Debug for StatisticsCollector {
 mod tests {
     use super::*;
 
+    fn quota(prefix: &str, value: u64) -> Statistic {
+        let label = Some(("prefix", prefix.to_owned()));
+        Statistic { name: "quota_used_bytes", help: "Bytes used", kind: StatisticKind::Gauge, value, label }
+    }
+
     fn metrics() -> Arc<Metrics> {
         Metrics::new("1.2.3", || {
             vec![
-                Statistic { name: "blobs", help: "Blobs stored", kind: StatisticKind::Gauge, value: 7 },
-                Statistic { name: "commits", help: "Batches committed", kind: StatisticKind::Counter, value: 9 },
+                Statistic { name: "blobs", help: "Blobs stored", kind: StatisticKind::Gauge, value: 7, label: None },
+                quota("", 1),
+                quota("a\"b", 2),
+                Statistic {
+                    name: "commits",
+                    help: "Batches committed",
+                    kind: StatisticKind::Counter,
+                    value: 9,
+                    label: None,
+                },
             ]
         })
     }
@@ -476,6 +505,9 @@ mod tests {
         let text = metrics().encode();
         assert!(text.contains("orlop_blobs 7\n"), "{text}");
         assert!(text.contains("orlop_commits_total 9\n"), "{text}");
+        assert!(text.contains("orlop_quota_used_bytes{prefix=\"\"} 1\n"), "{text}");
+        assert!(text.contains("orlop_quota_used_bytes{prefix=\"a\\\"b\"} 2\n"), "{text}");
+        assert_eq!(text.matches("# TYPE orlop_quota_used_bytes").count(), 1, "{text}");
     }
 
     #[test]

@@ -2,7 +2,11 @@
 //! Everything that goes wrong on the way has become a failure of the one table and then an answer;
 //! the connection layer sees no errors.
 
-use std::{future::Future, net::SocketAddr, sync::Arc};
+use std::{
+    future::Future,
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+};
 
 use http::{Method, Request, Response};
 use orlop_engine::Engine;
@@ -15,6 +19,7 @@ use crate::{
     },
     health::Health,
     limits::Limits,
+    maintenance::{Maintenance, Operators},
     metrics::{Metrics, Statistic, StatisticKind},
     protocol::Repository,
     router,
@@ -28,6 +33,8 @@ pub struct Policy {
     /// then whatever can be pulled by a tag can be pulled completely. Mirrors that copy only some
     /// platforms of an index need it on (spec, "Push": a registry MAY reject).
     pub sparse_manifests: bool,
+    /// From where operators may ask for collections.
+    pub operators: Operators,
 }
 
 /// Answers requests. Cheap to clone; all clones are the same registry.
@@ -38,6 +45,7 @@ pub struct Registry {
     pub(crate) policy: Policy,
     pub(crate) health: Health,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) maintenance: Arc<OnceLock<Arc<dyn Maintenance>>>,
 }
 
 impl Registry {
@@ -47,8 +55,21 @@ impl Registry {
         let asked = engine.clone();
         let health = Health::new(move || asked.accepting().map_err(|error| error.to_string()));
         let counted = engine.clone();
-        let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), move || statistics(&counted));
-        Registry { engine, limits: Arc::new(limits), policy, health, metrics }
+        let maintenance = Arc::<OnceLock<Arc<dyn Maintenance>>>::default();
+        let maintained = maintenance.clone();
+        let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), move || {
+            let mut all = statistics(&counted);
+            all.extend(maintained.get().map(|maintenance| maintenance.statistics()).unwrap_or_default());
+            all
+        });
+        Registry { engine, limits: Arc::new(limits), policy, health, metrics, maintenance }
+    }
+
+    /// Lets operators ask for what `maintenance` can do. The first one given stays.
+    #[must_use]
+    pub fn with_maintenance(self, maintenance: Arc<dyn Maintenance>) -> Self {
+        let _ = self.maintenance.set(maintenance);
+        self
     }
 
     /// Binds a server for this registry. Port 0 lets the system choose; without `tls` it serves
@@ -108,15 +129,29 @@ impl Handler for Registry {
     }
 }
 
-/// The engine's counters for a scrape, and its one gauge.
+/// The engine's counters and gauges for a scrape.
 fn statistics(engine: &Engine) -> Vec<Statistic> {
-    let counter = |(name, help, value)| Statistic { name, help, kind: StatisticKind::Counter, value };
+    let counter = |(name, help, value)| Statistic { name, help, kind: StatisticKind::Counter, value, label: None };
     let mut statistics: Vec<Statistic> = engine.statistics().rows().into_iter().map(counter).collect();
     statistics.push(Statistic {
         name: "uploads_open",
         help: "Uploads that are running or can be resumed",
         kind: StatisticKind::Gauge,
         value: engine.uploads_open() as u64,
+        label: None,
     });
+    let quotas = engine.quotas();
+    let gauge = |name, help, prefix: &str, value| {
+        let label = Some(("prefix", prefix.to_owned()));
+        Statistic { name, help, kind: StatisticKind::Gauge, value, label }
+    };
+    statistics.extend(quotas.iter().map(|quota| {
+        gauge("quota_used_bytes", "Logical bytes of the repositories of a quota", &quota.prefix, quota.used_bytes)
+    }));
+    statistics.extend(
+        quotas.iter().map(|quota| {
+            gauge("quota_limit_bytes", "Logical bytes that a quota allows", &quota.prefix, quota.max_bytes)
+        }),
+    );
     statistics
 }

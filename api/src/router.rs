@@ -6,7 +6,7 @@ use http::{HeaderValue, Method, StatusCode, header::ALLOW, request::Parts};
 
 use crate::{
     handlers::{
-        base, blob,
+        base, blob, collection,
         error_map::{Failure, Outcome},
         incoming::Incoming,
         manifest, probes, referrers, tags, upload,
@@ -14,7 +14,7 @@ use crate::{
     metrics::RouteClass,
     protocol::{ErrorCode, Query, Route},
     registry::Registry,
-    server::RouteSlot,
+    server::{Peer, RouteSlot},
 };
 
 /// Answers one request, except for what goes wrong.
@@ -75,6 +75,7 @@ pub async fn route(registry: &Registry, head: &Parts, body: &mut impl Incoming) 
         }
         Route::Health(question) => Ok(probes::health(&registry.health, *question)),
         Route::Metrics => Ok(probes::metrics(&registry.metrics)),
+        Route::Collection => collection::answer(registry, method, head.extensions.get::<Peer>(), headers),
     }
 }
 
@@ -89,5 +90,6 @@ fn class(route: &Route) -> RouteClass {
         Route::Referrers { .. } => RouteClass::Referrers,
         Route::Health(_) => RouteClass::Health,
         Route::Metrics => RouteClass::Metrics,
+        Route::Collection => RouteClass::Operators,
     }
 }

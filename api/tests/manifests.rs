@@ -38,6 +38,28 @@ async fn what_was_pushed_is_served_byte_for_byte() {
 }
 
 #[tokio::test]
+async fn a_pull_is_a_get_of_a_manifest() {
+    let registry = TestRegistry::new().await;
+    let (digest, _) = registry.push_image("a", "latest").await;
+    let etag = format!("\"{digest}\"");
+    for target in ["/v2/a/manifests/latest".to_owned(), format!("/v2/a/manifests/{digest}")] {
+        assert_eq!(registry.head(&target).await.status, 200);
+        assert_eq!(registry.get(&target).await.status, 200);
+        // It is unchanged, and about to be used.
+        assert_eq!(registry.send("GET", &target, &[("if-none-match", &etag)], "").await.status, 304);
+    }
+    assert_eq!(registry.get(&format!("/v2/a/blobs/{}", sha256(b"layer"))).await.status, 200);
+    assert_eq!(registry.get(&format!("/v2/b/manifests/{digest}")).await.status, 404);
+    assert_eq!(registry.get("/v2/a/manifests/other").await.status, 404);
+    registry.engine.record_pulls().await.expect("recorded");
+    let statistics = registry.engine.statistics();
+    assert_eq!((statistics.pulls_noted, statistics.pulls_recorded), (4, 4));
+    let namespace = orlop_engine::Namespace::new("a").expect("valid");
+    let used = registry.engine.document_use(&namespace, &digest).await.expect("a document");
+    assert_eq!(used.usage.pulls, 4);
+}
+
+#[tokio::test]
 async fn a_push_says_what_became_of_it() {
     let registry = TestRegistry::new().await;
     let (subject, _) = registry.push_image("a", "subject").await;
@@ -203,7 +225,7 @@ async fn layers_that_are_not_distributable_may_be_absent() {
 
 #[tokio::test]
 async fn a_mirror_may_hold_a_part_of_an_index() {
-    let registry = TestRegistry::with(Limits::default(), Policy { sparse_manifests: true }).await;
+    let registry = TestRegistry::with(Limits::default(), Policy { sparse_manifests: true, ..Policy::default() }).await;
     let (there, manifest) = registry.push_image("a", "amd64").await;
     let sparse = index(&[(MANIFEST, &there, manifest.len()), (MANIFEST, &sha256(b"absent"), 99)], "");
     registry.push_manifest("a", "latest", INDEX, &sparse).await;

@@ -26,9 +26,18 @@ pub enum Command {
     /// Read a whole store that no process has open, and report every broken invariant.
     #[command(after_help = exit::HELP)]
     Check(Check),
+    /// Remove from a store that no process has open what nothing needs any more.
+    #[command(after_help = exit::HELP)]
+    Gc(Gc),
     /// Say whether a configuration file is accepted, without starting anything.
     #[command(after_help = exit::HELP)]
     Verify(Verify),
+    /// Say for each tag of a repository which retention rule keeps it or why it would be deleted.
+    #[command(after_help = exit::HELP)]
+    Retention(Retention),
+    /// Say how many bytes each repository has, and how much of each quota is used.
+    #[command(after_help = exit::HELP)]
+    Usage(Usage),
     /// Load a registry, any registry, and report throughput and latency.
     #[command(after_help = exit::HELP)]
     Bench(Box<bench::Flags>),
@@ -64,15 +73,91 @@ pub struct Check {
 }
 
 #[derive(Debug, Args)]
+pub struct Gc {
+    /// Configuration file that names the store.
+    pub config: Option<PathBuf>,
+
+    /// Directory of the store. Overrides storage.rootDirectory.
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+
+    /// Print what would be removed, and why, and remove nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Do not wait for storage.gcDelay. Pushes and mounts of the last storage.gcLease of serving
+    /// are still respected.
+    #[arg(long)]
+    pub now: bool,
+
+    /// Print JSON instead of a table.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
 pub struct Verify {
     /// Configuration file in JSON, with zot's key names.
     pub config: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct Retention {
+    /// Configuration file with the policies (storage.retention); it names the store, too.
+    pub config: PathBuf,
+
+    /// The repository whose tags are explained. No process may have the store open.
+    #[arg(long, value_name = "REPO")]
+    pub explain: String,
+
+    /// Directory of the store. Overrides storage.rootDirectory.
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+
+    /// Print JSON instead of a table.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Usage {
+    /// Configuration file that names the store.
+    pub config: Option<PathBuf>,
+
+    /// Directory of the store. Overrides storage.rootDirectory. No process may have it open.
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+
+    /// Print JSON instead of a table.
+    #[arg(long)]
+    pub json: bool,
 }
 
 impl Serve {
     /// What the flags say about the configuration.
     pub fn flags(&self) -> Flags {
         Flags { root: self.root.clone(), address: self.addr.clone() }
+    }
+}
+
+impl Gc {
+    /// What the flags say about the configuration.
+    pub fn flags(&self) -> Flags {
+        Flags { root: self.root.clone(), address: None }
+    }
+}
+
+impl Retention {
+    /// What the flags say about the configuration.
+    pub fn flags(&self) -> Flags {
+        Flags { root: self.root.clone(), address: None }
+    }
+}
+
+impl Usage {
+    /// What the flags say about the configuration.
+    pub fn flags(&self) -> Flags {
+        Flags { root: self.root.clone(), address: None }
     }
 }
 

@@ -28,6 +28,9 @@ use crate::{
 /// Crates of this workspace have targets that begin with this.
 const OWN_TARGETS: &str = "orlop";
 
+/// What was deleted, by whom and why: never left out, whatever the level of the log.
+const AUDIT_TARGET: &str = "audit";
+
 /// Starts logging for the whole process. Call once.
 /// Errors: the output cannot be opened for appending.
 pub fn start(log: &config::Log) -> Result<(), Failure> {
@@ -42,6 +45,18 @@ pub fn start(log: &config::Log) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// Starts logging for a command whose standard output is its answer.
+/// Errors: as [`start`].
+pub fn start_beside(log: &config::Log) -> Result<(), Failure> {
+    match &log.output {
+        None => {
+            start_with(log.level, io::stderr);
+            Ok(())
+        }
+        Some(_) => start(log),
+    }
 }
 
 /// Log lines name repositories and clients, so the file is made for its owner alone.
@@ -72,7 +87,10 @@ fn filter(level: LevelFilter) -> Targets {
         LevelFilter::TRACE => level,
         _ => level.min(LevelFilter::WARN),
     };
-    Targets::new().with_default(others).with_target(OWN_TARGETS, level)
+    Targets::new()
+        .with_default(others)
+        .with_target(OWN_TARGETS, level)
+        .with_target(AUDIT_TARGET, level.max(LevelFilter::INFO))
 }
 
 #[cfg(test)]
@@ -94,6 +112,7 @@ mod tests {
         let errors = self::filter(LevelFilter::ERROR);
         assert!(!errors.would_enable("hyper::proto", &Level::WARN));
         assert!(!errors.would_enable("orlop::serve", &Level::WARN));
+        assert!(errors.would_enable("audit", &Level::INFO));
     }
 
     #[test]

@@ -11,14 +11,18 @@ use clap::Parser;
 mod args;
 mod bench;
 mod check;
+mod collector;
 mod config;
 mod exit;
+mod gc;
 mod hint;
 mod huge_pages;
 mod log;
 mod open_files;
+mod retention;
 mod serve;
 mod signals;
+mod usage;
 mod verify;
 
 use args::{Arguments, Command};
@@ -43,7 +47,10 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
     match command {
         Command::Serve(arguments) => block_on(serve::run(&arguments))?.map(|()| ExitCode::SUCCESS),
         Command::Check(arguments) => block_on(check::run(&arguments))?,
+        Command::Gc(arguments) => block_on(gc::run(&arguments))?.map(|()| ExitCode::SUCCESS),
         Command::Verify(arguments) => verify::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Retention(arguments) => retention::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Usage(arguments) => usage::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Bench(flags) => block_on(bench::run(&flags))?,
     }
 }

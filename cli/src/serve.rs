@@ -8,6 +8,7 @@ use std::{
     io::{self, IsTerminal},
     net::SocketAddr,
     path::Path,
+    sync::Arc,
 };
 
 use orlop_api::{
@@ -15,9 +16,11 @@ use orlop_api::{
     server::{Tls, TlsOptions},
 };
 use orlop_engine::Engine;
+use orlop_gc::Collector;
 
 use crate::{
     args,
+    collector::Maintained,
     config::{self, Address, Config},
     exit::{Exit, Failure},
     hint, huge_pages, log, open_files,
@@ -39,18 +42,22 @@ pub async fn run(arguments: &args::Serve) -> Result<(), Failure> {
     let signals =
         Signals::listen().map_err(|error| Failure::new(Exit::Failed, format!("cannot receive signals: {error}")))?;
 
-    let Config { root, engine: options, address, tls, limits, policy, .. } = config;
+    let Config { root, engine: options, address, tls, limits, policy, collection, retention, .. } = config;
     let tls = load(&tls)?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     let address = resolve(&address).await?;
     let engine = Engine::open(&root, options).await.map_err(|error| Failure::engine(&root, &error))?;
 
+    let collector = Collector::governed(engine.clone(), collection.options(&retention), Arc::new(retention));
     let registry = Registry::new(engine.clone(), limits, policy);
+    let registry = registry.with_maintenance(Arc::new(Maintained(collector.clone())));
     let bound = registry.bind(address, tls).and_then(|server| Ok((server.local_addr()?, server)));
     let served = match bound {
         Ok((address, server)) => {
             announce(address, scheme, &root, &engine, arguments.hint);
+            let collecting = collector.spawn(collection.schedule());
             let served = server.run(signals.stop()).await;
+            collecting.stop().await;
             served.map_err(|error| Failure::new(Exit::Failed, format!("serving failed: {error}")))
         }
         Err(error) => Err(bind_failure(address, &error)),

@@ -170,7 +170,7 @@ fn a_bad_configuration_is_code_2_for_every_command() {
     let directory = scratch();
     let file = directory.path().join("c.json");
     fs::write(&file, r#"{"http": {"prot": "80"}}"#).expect("written");
-    for command in ["verify", "serve", "check"] {
+    for command in ["verify", "serve", "check", "gc"] {
         fails(&[command, utf8(&file)], 2, &["c.json", "\"http.prot\"", "\"http.port\""]);
     }
     let missing = directory.path().join("missing.json");
@@ -350,4 +350,185 @@ fn a_second_signal_ends_at_once() {
     service.signal(Signal::INT);
     let (code, log, _) = service.end();
     assert_eq!(code, Some(130), "{log}");
+}
+
+/// Sends one request to the service and gives the status line.
+fn request(service: &Service, head: &str, body: &str) -> String {
+    let mut client = TcpStream::connect(service.address()).expect("it listens");
+    let length = body.len();
+    write!(client, "{head}\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}")
+        .expect("sent");
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).expect("an answer");
+    answer.lines().next().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn retention_explains_every_tag() {
+    let directory = scratch();
+    let root = directory.path().join("root");
+    let file = directory.path().join("c.json");
+    let policies = r#"[{"repositories": ["app"], "keepTags": [
+        {"patterns": ["^v"], "mostRecentlyPushedCount": 1},
+        {"patterns": ["^v", "^old$"], "pulledWithin": "1h"},
+        {"patterns": ["^latest$"]}
+    ]}]"#;
+    let text = format!(r#"{{"storage": {{"rootDirectory": {root:?}, "retention": {{"policies": {policies}}}}}}}"#);
+    fs::write(&file, text).expect("written");
+
+    let service = Service::start_with(&[utf8(&file), "--addr", "127.0.0.1:0"]);
+    let document = r#"{"schemaVersion":2,"manifests":[]}"#;
+    for target in ["app/manifests/latest", "app/manifests/nightly", "app/manifests/v1", "other/manifests/any"] {
+        let head = format!("PUT /v2/{target} HTTP/1.1\r\nContent-Type: application/vnd.oci.image.index.v1+json");
+        assert!(request(&service, &head, document).contains("201"), "{target}");
+    }
+    for _ in 0..3 {
+        assert!(request(&service, "GET /v2/app/manifests/latest HTTP/1.1", "").contains("200"));
+    }
+    fails(&["retention", utf8(&file), "--explain", "app"], 5, &[utf8(&root)]);
+    service.stop();
+
+    let output = orlop(&["retention", utf8(&file), "--explain", "app", "--json"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let json: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!((&json["repository"], &json["policy"], &json["dryRun"]), (&"app".into(), &0.into(), &false.into()));
+    let tags = json["tags"].as_array().expect("a list");
+    let section = "storage.retention.policies[0].keepTags";
+    for (tag, name, decision, rule) in [
+        (&tags[0], "latest", "keep", &format!("{section}[2].patterns")),
+        (&tags[1], "nightly", "delete", &section.to_owned()),
+        (&tags[2], "v1", "keep", &format!("{section}[0].mostRecentlyPushedCount")),
+    ] {
+        assert_eq!((tag["tag"].as_str(), tag["decision"].as_str()), (Some(name), Some(decision)), "{tag}");
+        assert_eq!(tag["rule"].as_str(), Some(rule.as_str()), "{tag}");
+        assert_eq!(tag["pulls"], 3, "the three tags are of one manifest: {tag}");
+        assert!(tag["lastPulledAgeMs"].is_u64() && tag["pushedAgeMs"].is_u64(), "{tag}");
+    }
+
+    let output = orlop(&["retention", utf8(&file), "--explain", "app"]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(text.lines().count(), 5, "{text}");
+    assert!(
+        text.lines().any(|line| line.starts_with("nightly  delete") && line.contains("no pattern matches")),
+        "{text}"
+    );
+    assert!(text.ends_with("app: 2 kept, 1 to be deleted\n"), "{text}");
+    let output = orlop(&["retention", utf8(&file), "--explain", "other"]);
+    assert!(String::from_utf8_lossy(&output.stdout).contains("no policy is for this repository"));
+    fails(&["retention", utf8(&file), "--explain", "none"], 2, &["no repository \"none\""]);
+    let check = orlop(&["check", "--root", utf8(&root)]);
+    assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stdout));
+}
+
+#[test]
+fn quotas_refuse_pushes_and_their_use_is_shown() {
+    let directory = scratch();
+    let root = directory.path().join("root");
+    let file = directory.path().join("c.json");
+    let limits = r#""maxRepos": 2, "quotas": [{"prefix": "team", "bytes": 100}]"#;
+    fs::write(&file, format!(r#"{{"storage": {{"rootDirectory": {root:?}, {limits}}}}}"#)).expect("written");
+    let service = Service::start_with(&[utf8(&file), "--addr", "127.0.0.1:0"]);
+    let document =
+        |annotation: &str| format!(r#"{{"schemaVersion":2,"manifests":[],"annotations":{{"a":"{annotation}"}}}}"#);
+    let push = |target: &str, document: &str| {
+        let head = format!("PUT /v2/{target} HTTP/1.1\r\nContent-Type: application/vnd.oci.image.index.v1+json");
+        request(&service, &head, document)
+    };
+    let (first, second) = (document("0"), document("12345678"));
+    assert!(push("team/app/manifests/a", &first).contains("201"));
+    assert!(push("team/app/manifests/b", &first).contains("201"), "what is there takes no more");
+    assert!(push("team/app/manifests/c", &second).contains("403"));
+    assert!(push("other/manifests/a", &second).contains("201"));
+    assert!(push("third/manifests/a", &second).contains("429"));
+    let mut client = TcpStream::connect(service.address()).expect("it listens");
+    write!(client, "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").expect("sent");
+    let mut metrics = String::new();
+    client.read_to_string(&mut metrics).expect("an answer");
+    let used = format!("orlop_quota_used_bytes{{prefix=\"team\"}} {}\n", first.len());
+    assert!(metrics.contains(&used), "{metrics}");
+    assert!(metrics.contains("orlop_quota_limit_bytes{prefix=\"team\"} 100\n"), "{metrics}");
+    service.stop();
+
+    let output = orlop(&["usage", utf8(&file), "--json"]);
+    let json: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(json["quotas"][0]["usedBytes"], first.len());
+    assert_eq!(json["repositories"][0]["repository"], "other");
+    assert_eq!(json["repositories"][1]["bytes"], first.len());
+    let text = String::from_utf8(orlop(&["usage", "--root", utf8(&root)]).stdout).expect("text");
+    assert_eq!(text.lines().count(), 5, "{text}");
+    assert!(text.ends_with("team/app\n"), "{text}");
+    let check = orlop(&["check", "--root", utf8(&root)]);
+    assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stdout));
+}
+
+/// Sends one request and gives the whole answer.
+fn ask(address: SocketAddr, method: &str, path: &str, body: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nhost: orlop\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(&[head.as_bytes(), body].concat()).expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer in text");
+    answer
+}
+
+/// The digest of `abc` (FIPS 180-2, appendix B.1).
+const ABC: &str = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
+#[test]
+fn gc_takes_what_nothing_needs_once_nobody_relies_on_it() {
+    let directory = scratch();
+    let root = directory.path().join("root");
+    let config = directory.path().join("config.json");
+    // Leases of a second, counted in epochs of an eighth; no run by itself.
+    let text = format!(
+        r#"{{"storage": {{"rootDirectory": {root:?}, "gc": false, "gcDelay": "0s", "gcLease": "1s"}},
+            "http": {{"address": "127.0.0.1", "port": "0"}}}}"#
+    );
+    fs::write(&config, text).expect("written");
+    let service = Service::start_with(&[utf8(&config)]);
+    let path = format!("/v2/a/blobs/uploads/?digest={ABC}");
+    assert!(ask(service.address(), "POST", &path, b"abc").starts_with("HTTP/1.1 201"));
+    let status = ask(service.address(), "GET", "/v2/_orlop/gc", b"");
+    assert!(status.contains("\"runs\":0"), "{status}");
+    // As long as the lease holds, a run that is asked for takes nothing; afterwards it does. Not more
+    // often than the log's pipe can take without being read.
+    const POLLS_MAX: u32 = 100;
+    let mut service = service;
+    for poll in 1.. {
+        let started = ask(service.address(), "POST", "/v2/_orlop/gc", b"");
+        assert!(started.starts_with("HTTP/1.1 202") || started.starts_with("HTTP/1.1 409"), "{started}");
+        let metrics = ask(service.address(), "GET", "/metrics", b"");
+        if metrics.contains("orlop_blobs_collected_total 1\n") {
+            break;
+        }
+        assert!(poll < POLLS_MAX, "the lease does not end: {started}");
+        thread::sleep(Duration::from_millis(100));
+    }
+    let audited = service.wait_for("collected");
+    assert_eq!((&audited["target"], &audited["reason"]), (&"audit".into(), &"unneeded".into()), "{audited}");
+    assert_eq!((&audited["namespace"], &audited["digest"]), (&"a".into(), &ABC.into()), "{audited}");
+    assert!(ask(service.address(), "GET", &format!("/v2/a/blobs/{ABC}"), b"").starts_with("HTTP/1.1 404"));
+    assert!(ask(service.address(), "POST", &path, b"abc").starts_with("HTTP/1.1 201"), "pushed again");
+    service.stop();
+
+    // The lease of a push is kept offline as well.
+    let output = orlop(&["gc", utf8(&config), "--dry-run", "--json"]);
+    let plan: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!((&plan["totals"]["members"], &plan["waiting"]["leased"]), (&0.into(), &1.into()), "{plan}");
+    let output = orlop(&["gc", utf8(&config), "--now"]);
+    let report = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && report.contains("removed 0 members"), "{report}");
+    let output = orlop(&["check", utf8(&config)]);
+    assert!(String::from_utf8_lossy(&output.stdout).contains("1 blobs (3 bytes)"));
+}
+
+#[test]
+fn gc_does_not_make_a_missing_root() {
+    let directory = scratch();
+    let missing = directory.path().join("missing");
+    fails(&["gc", "--root", utf8(&missing)], 4, &["missing"]);
+    assert!(!missing.exists());
 }

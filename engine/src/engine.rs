@@ -9,21 +9,25 @@ use std::{
 
 use bytes::Bytes;
 use rustix::fs::{FlockOperation, flock};
-use tokio::{sync::OwnedMutexGuard, task::JoinHandle};
+use tokio::task::JoinHandle;
 
 use crate::{
     Algorithm, Digest, Namespace,
-    commit::{Batch, Receipt, Step, Transaction, apply, decoded},
+    clock::Clock,
+    collect,
+    commit::{Batch, Receipt, Transaction, decoded, place},
     error::{Error, Result, What},
     format::{BlobRecord, ChunkSums, FORMAT_LINE, Health, NameRecord, Placement, VERSION, keys},
     index::{Changes, Condition, Durability, Index, MemoryIndex, Outcome, Table},
-    ingest::{Proven, Sealed, Staged, Upload, UploadId, UploadStatus},
+    ingest::{Proven, Sealed, Upload, UploadId, UploadStatus},
     io::{self, Disk, open_disk},
     options::{INLINE_BYTES_LIMIT, IndexKind, Options},
+    quota,
     read::{Blob, Found, Named, Referring, find, open},
-    statistics::{Statistics, add},
+    statistics::Statistics,
     store::{Parts, Store, blocking, index_error},
     tier::LocalTier,
+    usage,
 };
 
 /// An open store. Cloning shares it. [`Engine::close`] it before the process ends, or the next
@@ -37,7 +41,7 @@ struct Inner {
     store: Arc<Store>,
     backend: io::Backend,
     backend_note: Option<String>,
-    tending: std::sync::Mutex<Option<JoinHandle<()>>>,
+    tending: std::sync::Mutex<Vec<JoinHandle<()>>>,
     /// Locked as long as it is open.
     _lock: Option<File>,
 }
@@ -80,35 +84,42 @@ impl Engine {
             return Err(Error::TooLarge { what: "inline_bytes_max", max: INLINE_BYTES_LIMIT as u64 });
         }
         check_format(&*parts.index)?;
-        let store = Arc::new(Store::new(parts)?);
+        let (index, options) = (parts.index.clone(), parts.options.clone());
+        blocking(move || quota::prepare(&*index, &options)).await?;
+        collect::opened(&*parts.index)?;
+        let epoch = collect::stored_epoch(&*parts.index)?;
+        let store = Arc::new(Store::new(parts, epoch)?);
         store.sessions.recover(&store).await?;
-        let tending = tokio::spawn(tend_uploads(Arc::downgrade(&store), store.options.upload_settle));
-        let inner = Inner { store, backend, backend_note, tending: Some(tending).into(), _lock: lock };
+        let tending = vec![
+            tokio::spawn(tend_uploads(Arc::downgrade(&store), store.options.upload_settle)),
+            tokio::spawn(usage::tend(Arc::downgrade(&store), store.options.usage_flush)),
+        ];
+        let inner = Inner { store, backend, backend_note, tending: tending.into(), _lock: lock };
         Ok(Engine { inner: Arc::new(inner) })
     }
 
-    fn store(&self) -> &Arc<Store> {
+    pub(crate) fn store(&self) -> &Arc<Store> {
         &self.inner.store
     }
 
     /// Writes all open uploads down, finishes what waits and makes everything durable. Changes are
     /// refused afterwards.
     pub async fn close(&self) -> Result<()> {
-        let tending = self.inner.tending.lock().expect("no panic holds it").take();
-        if let Some(task) = tending {
-            task.abort();
-        }
+        let tending = std::mem::take(&mut *self.inner.tending.lock().expect("no panic holds it"));
+        tending.iter().for_each(JoinHandle::abort);
         let store = self.store();
         store.running.idle().await;
         if store.committer.stopped().is_none() {
             store.sessions.tend(store, std::time::Duration::ZERO).await;
-            // An empty change that is synced makes all earlier ones durable.
-            let nothing = |transaction: &mut Transaction<'_>| {
-                let format = transaction.get(Table::Meta, keys::FORMAT)?.unwrap_or_default();
-                transaction.put(Table::Meta, keys::FORMAT.to_vec(), format);
+            usage::flush(store).await?;
+            let clock = store.clock.clone();
+            // Synced, which makes all earlier changes durable as well.
+            let closed = move |transaction: &mut Transaction<'_>| {
+                Clock::record(transaction, clock.now());
+                collect::closed(transaction);
                 Ok(())
             };
-            store.committer.run(Durability::Synced, nothing).await?;
+            store.committer.run(Durability::Synced, closed).await?;
         }
         let closing = store.clone();
         blocking(move || {
@@ -181,7 +192,7 @@ impl Engine {
         sums.update(&content);
         let size = content.len() as u64;
         let record = BlobRecord { health: Health::Sound, placement: Placement::Inline, size, sums: sums.finish() };
-        let proven = Proven { digest: found, record: Some(record), inline: content, upload: None };
+        let proven = Proven { digest: found, record: Some(record), inline: content, pin: None, upload: None };
         Ok(Sealed { proven, size, staged: None })
     }
 
@@ -190,7 +201,7 @@ impl Engine {
     /// Errors: those of the batch's steps; `NoSpace`; `Stopped`.
     pub async fn commit(&self, batch: Batch) -> Result<Receipt> {
         let store = self.store().clone();
-        self.store().running.to_the_end(async move { commit(&store, batch).await }).await
+        self.store().running.to_the_end(async move { place::commit(&store, batch).await }).await
     }
 
     /// Looks content up. Errors: `NotFound`, also for damaged content.
@@ -280,75 +291,10 @@ impl Engine {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        if let Ok(mut tending) = self.tending.lock()
-            && let Some(task) = tending.take()
-        {
-            task.abort();
+        if let Ok(tending) = self.tending.lock() {
+            tending.iter().for_each(JoinHandle::abort);
         }
     }
-}
-
-/// Places what is sealed, then changes the index.
-async fn commit(store: &Store, batch: Batch) -> Result<Receipt> {
-    let Batch { namespace, mut steps } = batch;
-    let (mut staged, locks) = place_all(store, &mut steps).await?;
-    let now = store.options.environment.unix_ms();
-    let decide = move |transaction: &mut Transaction<'_>| apply(transaction, &namespace, steps, now);
-    store.committer.run(Durability::Synced, decide).await?;
-    staged.iter_mut().for_each(|staged| staged.is_committed = true);
-    drop(locks);
-    Ok(Receipt(()))
-}
-
-/// Brings what is sealed to its final place, unless the same content is stored already. Gives the
-/// staged files, to be kept until the commit, and the locks of the digests that were placed: who
-/// pushes the same content meanwhile waits for the commit and finds it stored.
-async fn place_all(store: &Store, steps: &mut [Step]) -> Result<(Vec<Staged>, Vec<OwnedMutexGuard<()>>)> {
-    let mut staged = Vec::new();
-    let mut unplaced = Vec::new();
-    for step in steps {
-        let Step::Content { sealed, .. } = step else { continue };
-        match sealed.staged.take() {
-            Some(file) if store.is_stored(sealed.digest()).await? => {
-                // Pushed again, the usual case. It needs no lock: the commit checks once more.
-                known(store, sealed);
-                staged.push(file);
-            }
-            Some(file) => unplaced.push((Store::placing_slot(sealed.digest()), sealed, file)),
-            None if sealed.proven.record.is_none() => add(&store.counters.blobs_deduplicated, 1),
-            None => {}
-        }
-    }
-    // In order, so that two batches never wait for each other.
-    unplaced.sort_by_key(|(slot, ..)| *slot);
-    let mut locks: Vec<(usize, OwnedMutexGuard<()>)> = Vec::new();
-    for (slot, sealed, file) in unplaced {
-        let is_held = locks.last().is_some_and(|(held, _)| *held == slot);
-        let lock = if is_held { None } else { Some((slot, store.lock_placing(slot).await)) };
-        if store.is_stored(sealed.digest()).await? {
-            known(store, sealed);
-        } else {
-            place(store, sealed, &file).await?;
-            locks.extend(lock);
-        }
-        staged.push(file);
-    }
-    Ok((staged, locks.into_iter().map(|(_, lock)| lock).collect()))
-}
-
-/// The content is stored: what was proven is only that the client has it too.
-fn known(store: &Store, sealed: &mut Sealed) {
-    sealed.proven.record = None;
-    add(&store.counters.blobs_deduplicated, 1);
-}
-
-async fn place(store: &Store, sealed: &Sealed, staged: &Staged) -> Result<()> {
-    let placed = store.tier.place(&staged.file, sealed.size, sealed.digest()).await;
-    placed.map_err(|source| Error::io("placing a blob", source))?;
-    // What is cached is the damaged file that was just replaced, if anything.
-    store.open_cache.drop_entry(sealed.digest());
-    add(&store.counters.blobs_stored, 1);
-    Ok(())
 }
 
 /// Makes the root, takes its lock, and writes or checks its format line.

@@ -42,6 +42,18 @@ pub enum Error {
     #[error("{digest} is needed by {by}")]
     Needed { digest: Digest, by: Digest },
 
+    /// The name was bound again, or removed, since it was looked at.
+    #[error("{name} is not bound any more as it was seen")]
+    Moved { name: String },
+
+    /// A quota has no room for the new content. Delete something, or raise the quota.
+    #[error("the quota of {prefix:?} is used up: {used} of {max} bytes are used, {added} more do not fit")]
+    OverQuota { prefix: String, used: u64, added: u64, max: u64 },
+
+    /// No more namespaces are allowed.
+    #[error("there are {max} namespaces already, which is the limit")]
+    TooManyNamespaces { max: u64 },
+
     /// Stored bytes do not match their checksum. The blob answers as not found until it is
     /// pushed again.
     #[error(

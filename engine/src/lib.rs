@@ -20,6 +20,8 @@
 #![deny(unsafe_code)]
 
 pub mod check;
+mod clock;
+pub mod collect;
 mod commit;
 pub mod digest;
 mod engine;
@@ -32,12 +34,15 @@ mod ingest;
 pub mod io;
 mod namespace;
 mod options;
+mod quota;
 mod read;
 mod running;
 mod statistics;
 mod store;
 pub mod tier;
+mod usage;
 
+pub use clock::Moment;
 pub use commit::{Batch, Edge, EdgeKind, Receipt, Removal};
 pub use digest::{Algorithm, Digest};
 pub use engine::Engine;
@@ -45,5 +50,9 @@ pub use error::{Error, Result, What};
 pub use ingest::{Sealed, Upload, UploadId, UploadStatus};
 pub use namespace::{Namespace, NamespaceError};
 pub use options::{INLINE_BYTES_LIMIT, IndexKind, Options};
+pub use quota::{NamespaceSize, QUOTAS_MAX, Quota, QuotaUse};
 pub use read::{Blob, Found, Named, Reader, Referring};
 pub use statistics::Statistics;
+#[cfg(feature = "rocks")]
+pub use usage::Survey;
+pub use usage::{DocumentUse, NameUse, Usage};

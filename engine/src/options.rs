@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     environment::{Environment, System},
     io::Backend,
+    quota::Quota,
 };
 
 /// Where the index lives.
@@ -45,10 +46,21 @@ pub struct Options {
     /// A running upload is written down each time this many bytes came in, so that a crash costs
     /// at most these. Default 64 MiB.
     pub checkpoint_bytes: u64,
+    /// How often the pulls of documents are written down, and the store's clock with them; a crash
+    /// loses the pulls since. Default 60 s.
+    pub usage_flush: Duration,
+    /// Bytes that namespaces may have. Changes take effect when the store is opened. Default none,
+    /// at most [`QUOTAS_MAX`](crate::QUOTAS_MAX).
+    pub quotas: Vec<Quota>,
+    /// Namespaces that there may be; more are refused. Default no limit.
+    pub namespaces_max: Option<u64>,
     /// How many changes wait for the commit thread before callers do. Default 4,096.
     pub commit_queue_max: usize,
     /// How many changes share one sync of the index at most. Default 1,024.
     pub commit_group_max: usize,
+    /// Whoever was told that content is there can rely on it for so many epochs of collection after
+    /// the one in which he was told. Default 8.
+    pub lease_epochs: u64,
     /// The door to time and randomness.
     pub environment: Arc<dyn Environment>,
 }
@@ -66,8 +78,12 @@ impl Default for Options {
             upload_settle: Duration::from_secs(1),
             upload_idle_max: Duration::from_secs(24 * 3600),
             checkpoint_bytes: 64 << 20,
+            usage_flush: Duration::from_secs(60),
+            quotas: Vec::new(),
+            namespaces_max: None,
             commit_queue_max: 4096,
             commit_group_max: 1024,
+            lease_epochs: 8,
             environment: Arc::new(System::default()),
         }
     }

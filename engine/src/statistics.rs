@@ -50,6 +50,22 @@ statistics! {
     blobs_stored,
     /// Blobs found damaged.
     blobs_damaged,
+    /// Pulls of documents that were counted.
+    pulls_noted,
+    /// Pulls of documents that were written to the index.
+    pulls_recorded,
+    /// Pulls of documents that were not counted because too many documents waited.
+    pulls_lost,
+    /// Memberships collected.
+    members_collected,
+    /// Blobs collected.
+    blobs_collected,
+    /// Bytes of collected blobs.
+    bytes_collected,
+    /// Uploads collected because nobody went on with them.
+    uploads_collected,
+    /// Files without a record that were removed after an unclean end.
+    orphans_collected,
     /// Changes committed.
     commits,
     /// Syncs of the index; commits divided by this is the group size.

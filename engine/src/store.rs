@@ -6,6 +6,8 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::{
     Digest,
+    clock::Clock,
+    collect::Leases,
     commit::{Committer, decoded},
     error::{Error, Result},
     format::{BlobRecord, Health, Malformed},
@@ -17,6 +19,7 @@ use crate::{
     running::Running,
     statistics::Counters,
     tier::Tier,
+    usage::Pulls,
 };
 
 /// Locks for placing content, so that two uploads of the same digest meet: digests share a lock by
@@ -38,7 +41,10 @@ pub(crate) struct Store {
     pub open_cache: OpenCache,
     pub hot_cache: HotCache,
     pub running: Running,
+    pub leases: Arc<Leases>,
     pub counters: Arc<Counters>,
+    pub clock: Arc<Clock>,
+    pub pulls: Pulls,
     placing: Vec<Arc<Mutex<()>>>,
 }
 
@@ -50,9 +56,10 @@ pub(crate) struct Parts {
 }
 
 impl Store {
-    pub fn new(parts: Parts) -> Result<Self> {
+    pub fn new(parts: Parts, epoch: u64) -> Result<Self> {
         let Parts { options, index, disk, tier } = parts;
         let counters = Arc::new(Counters::default());
+        let clock = Arc::new(Clock::open(&*index, options.environment.clone())?);
         let committer = Committer::start(index.clone(), &options, counters.clone())?;
         Ok(Store {
             index,
@@ -67,7 +74,10 @@ impl Store {
             open_cache: OpenCache::default(),
             hot_cache: HotCache::new(options.hot_bytes_max as u64, EXTENT_BYTES),
             running: Running::default(),
+            leases: Arc::new(Leases::new(epoch, options.lease_epochs)),
             counters,
+            clock,
+            pulls: Pulls::default(),
             placing: (0..PLACING_LOCKS).map(|_| Arc::default()).collect(),
             options,
         })

@@ -12,5 +12,9 @@ mod damage;
 mod hot;
 #[path = "store/names.rs"]
 mod names;
+#[path = "store/quotas.rs"]
+mod quotas;
 #[path = "store/uploads.rs"]
 mod uploads;
+#[path = "store/usage.rs"]
+mod usage;

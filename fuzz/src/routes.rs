@@ -38,6 +38,7 @@ fn canonical(route: &Route) -> String {
         Route::Health(Health::Ready) => "/readyz".to_owned(),
         Route::Health(Health::Started) => "/startupz".to_owned(),
         Route::Metrics => "/metrics".to_owned(),
+        Route::Collection => "/v2/_orlop/gc".to_owned(),
     }
 }
 
@@ -45,7 +46,9 @@ fn canonical(route: &Route) -> String {
 fn slow(path: &str) -> Option<String> {
     match path {
         "/v2" => return Some("/v2/".to_owned()),
-        "/v2/" | "/v2/_catalog" | "/livez" | "/readyz" | "/startupz" | "/metrics" => return Some(path.to_owned()),
+        "/v2/" | "/v2/_catalog" | "/v2/_orlop/gc" | "/livez" | "/readyz" | "/startupz" | "/metrics" => {
+            return Some(path.to_owned());
+        }
         _ => {}
     }
     let raw = path.strip_prefix("/v2/")?;

@@ -7,6 +7,7 @@
 
 pub mod disk;
 pub mod http;
+pub mod kept;
 pub mod layout;
 pub mod process;
 pub mod programs;
@@ -16,6 +17,7 @@ pub mod stream;
 pub mod tls;
 
 pub use http::{Answer, Client};
+pub use kept::Kept;
 pub use layout::Layout;
 pub use registry::{Io, Options, Registry};
 pub use repository::Repository;

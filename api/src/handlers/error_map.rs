@@ -110,6 +110,8 @@ impl Failure {
             Error::Missing { .. } => (StatusCode::BAD_REQUEST, Code::ManifestBlobUnknown),
             Error::WrongSize { .. } => (StatusCode::BAD_REQUEST, Code::ManifestInvalid),
             Error::Needed { .. } => (StatusCode::METHOD_NOT_ALLOWED, Code::Denied),
+            Error::OverQuota { prefix, used, added, max } => return over_quota(prefix, *used, *added, *max),
+            Error::TooManyNamespaces { max } => return too_many_repositories(*max),
             Error::NoSpace => (StatusCode::INSUFFICIENT_STORAGE, Code::Unavailable),
             Error::Stopped { .. } => {
                 tracing::error!(%error, "refused: the store accepts no changes");
@@ -153,6 +155,24 @@ impl Failure {
     }
 }
 
+/// The numbers are for people in the message and for programs in the detail.
+fn over_quota(prefix: &str, used: u64, added: u64, max: u64) -> Failure {
+    let of = if prefix.is_empty() { "the registry".to_owned() } else { format!("repositories below {prefix:?}") };
+    let message = format!(
+        "the quota of {of} is used up: {used} of {max} bytes are used, {added} more do not fit; \
+         delete something, or ask for a larger quota"
+    );
+    let failure = Failure::new(StatusCode::FORBIDDEN, ErrorCode::Denied, message);
+    failure.with_detail(format!("prefix={prefix} used={used} added={added} limit={max}"))
+}
+
+/// As zot answers, which calls it `maxRepos`.
+fn too_many_repositories(max: u64) -> Failure {
+    let message = format!("the registry has {max} repositories already, which is its limit; use one of them");
+    let failure = Failure::new(StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests, message);
+    failure.with_detail(format!("limit={max}"))
+}
+
 impl<E: Into<ProtocolError>> From<E> for Failure {
     fn from(error: E) -> Self {
         Failure(Box::new(Parts { error: error.into(), headers: HeaderMap::new() }))
@@ -187,6 +207,8 @@ mod tests {
             (Kind::Manifest, Error::Missing { digest }, 400, "MANIFEST_BLOB_UNKNOWN"),
             (Kind::Manifest, Error::WrongSize { digest, expected: 1, found: 2 }, 400, "MANIFEST_INVALID"),
             (Kind::Blob, Error::Needed { digest, by: digest }, 405, "DENIED"),
+            (Kind::Blob, Error::OverQuota { prefix: "a".into(), used: 1, added: 2, max: 2 }, 403, "DENIED"),
+            (Kind::Blob, Error::TooManyNamespaces { max: 1 }, 429, "TOOMANYREQUESTS"),
             (Kind::Blob, Error::NoSpace, 507, "UNAVAILABLE"),
             (Kind::Blob, Error::Stopped { reason: "a sync".into() }, 503, "UNAVAILABLE"),
             (Kind::Blob, Error::InUse { path: "/secret".into() }, 500, "UNKNOWN"),

@@ -61,6 +61,8 @@ pub async fn get(scope: &Scope<'_>, reference: &Reference, headers: &HeaderMap) 
         return Err(Kind::Manifest.unknown());
     }
     let digest = *blob.digest();
+    // A client that has the document and asks whether it still holds is going to use it.
+    scope.engine.note_pull(&scope.namespace, &digest);
     if conditional::not_modified(headers, &digest) {
         return Ok(described(StatusCode::NOT_MODIFIED, ResponseBody::empty(), &digest, reference));
     }

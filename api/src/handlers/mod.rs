@@ -4,6 +4,7 @@
 
 pub mod base;
 pub mod blob;
+pub mod collection;
 mod conditional;
 pub mod error_map;
 pub mod incoming;

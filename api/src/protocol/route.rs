@@ -46,6 +46,8 @@ pub enum Route {
     Health(Health),
     /// `/metrics`.
     Metrics,
+    /// `/v2/_orlop/gc`: collection, for operators. No repository begins with an underscore.
+    Collection,
 }
 
 /// The questions a supervisor asks.
@@ -86,6 +88,7 @@ impl Route {
         match path {
             "/v2" | "/v2/" => return Ok(Route::Base),
             "/v2/_catalog" => return Ok(Route::Catalog),
+            "/v2/_orlop/gc" => return Ok(Route::Collection),
             "/livez" => return Ok(Route::Health(Health::Live)),
             "/readyz" => return Ok(Route::Health(Health::Ready)),
             "/startupz" => return Ok(Route::Health(Health::Started)),
@@ -123,7 +126,7 @@ impl Route {
             | Route::UploadStart { name }
             | Route::Upload { name, .. }
             | Route::Referrers { name, .. } => Some(name),
-            Route::Base | Route::Catalog | Route::Health(_) | Route::Metrics => None,
+            Route::Base | Route::Catalog | Route::Health(_) | Route::Metrics | Route::Collection => None,
         }
     }
 
@@ -139,6 +142,7 @@ impl Route {
             Route::Manifest { .. } => "GET, HEAD, PUT, DELETE",
             Route::Blob { .. } => "GET, HEAD, DELETE",
             Route::UploadStart { .. } => "POST",
+            Route::Collection => "GET, HEAD, POST",
             Route::Upload { .. } => "GET, HEAD, PATCH, PUT, DELETE",
         }
     }
@@ -201,6 +205,7 @@ mod tests {
             ("/v2".to_owned(), Route::Base),
             ("/v2/".to_owned(), Route::Base),
             ("/v2/_catalog".to_owned(), Route::Catalog),
+            ("/v2/_orlop/gc".to_owned(), Route::Collection),
             ("/v2/a/b/tags/list".to_owned(), Route::Tags { name: name() }),
             ("/v2/a/b/manifests/v1".to_owned(), Route::Manifest { name: name(), reference: tag("v1") }),
             (

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 
+mod collection;
 mod commit;
 mod content;
 mod digest;
@@ -40,6 +41,6 @@ fn settings() -> Criterion {
 criterion_group! {
     name = engine;
     config = settings();
-    targets = digest::bench, ingest::bench, commit::bench, look_up::bench, read::bench
+    targets = digest::bench, ingest::bench, commit::bench, look_up::bench, read::bench, collection::bench
 }
 criterion_main!(engine);

@@ -63,6 +63,11 @@ impl GoDuration {
         Ok(Self { nanoseconds: if negative { -nanoseconds } else { nanoseconds } })
     }
 
+    /// The duration unless it is below zero.
+    pub fn not_negative(self) -> Option<Duration> {
+        u64::try_from(self.nanoseconds).ok().map(Duration::from_nanos)
+    }
+
     /// The duration if it is above zero. zot takes zero and less as "no limit".
     pub fn positive(self) -> Option<Duration> {
         match u64::try_from(self.nanoseconds) {

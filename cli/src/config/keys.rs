@@ -6,13 +6,14 @@
 
 use std::path::PathBuf;
 
-use orlop_api::limits::Limit;
+use orlop_api::{Operators, limits::Limit};
 use tracing::level_filters::LevelFilter;
 
 use super::{
-    Config, address,
+    Config, address, collection,
     duration::{self, GoDuration},
-    limits, nearest,
+    error::ErrorKind,
+    limits, nearest, quotas, retention,
     value::{Problem, Value},
 };
 
@@ -24,10 +25,19 @@ pub struct Key {
     pub set: fn(&mut Config, &Value) -> Result<(), Problem>,
 }
 
+/// A key whose value is a document of its own.
+pub struct Tree {
+    /// As [`Key::path`].
+    pub path: &'static str,
+    /// Checks the value, which was found at the path given, and puts it into the configuration.
+    pub set: fn(&mut Config, &str, &Value) -> Result<(), ErrorKind>,
+}
+
 /// What a path in a file stands for.
 pub enum Found {
     Section,
     Key(&'static Key),
+    Tree(&'static Tree),
     /// A limit of the section [`limits::SECTION`].
     Limit(&'static Limit),
     /// A key of zot, with the feature it belongs to.
@@ -67,26 +77,30 @@ pub const KEYS: &[Key] = &[
         path: "storage.sparseManifests",
         set: |config, value| value.bool().map(|sparse| config.policy.sparse_manifests = sparse),
     },
+    Key { path: "storage.gc", set: |config, value| value.bool().map(|is_on| config.collection.is_on = is_on) },
+    Key { path: "storage.gcDelay", set: collection::set_delay },
+    Key { path: "storage.gcInterval", set: collection::set_interval },
+    Key { path: "storage.gcLease", set: collection::set_lease },
+    Key { path: "storage.maxRepos", set: max_repos },
     Key { path: "http.address", set: http_address },
     Key { path: "http.port", set: http_port },
     Key { path: "http.realm", set: http_realm },
     Key { path: "http.readTimeout", set: |config, value| limits::set_read_timeout(config, timeout(value)?) },
     Key { path: "http.writeTimeout", set: |config, value| limits::set_write_timeout(config, timeout(value)?) },
     Key { path: "http.compat", set: http_compat },
+    Key { path: "http.operators", set: http_operators },
     Key { path: "http.tls.cert", set: |config, value| path(value).map(|path| config.tls.cert = Some(path)) },
     Key { path: "http.tls.key", set: |config, value| path(value).map(|path| config.tls.key = Some(path)) },
     Key { path: "log.level", set: log_level },
     Key { path: "log.output", set: log_output },
 ];
 
+pub const TREES: &[Tree] =
+    &[Tree { path: retention::KEY, set: retention::set }, Tree { path: quotas::KEY, set: quotas::set }];
+
 /// Keys of zot that cannot be honoured, each with the feature it belongs to.
 pub const UNSUPPORTED: &[(&str, &str)] = &[
-    ("storage.gc", "garbage collection"),
-    ("storage.gcDelay", "garbage collection"),
-    ("storage.gcInterval", "garbage collection"),
-    ("storage.gcTimeWindow", "garbage collection"),
-    ("storage.retention", "retention policies"),
-    ("storage.maxRepos", "quotas"),
+    ("storage.gcTimeWindow", "a time window for garbage collection"),
     ("storage.subPaths", "several roots"),
     ("storage.remoteCache", "remote storage"),
     ("storage.storageDriver", "remote storage"),
@@ -110,6 +124,9 @@ pub fn find(path: &str) -> Option<Found> {
     if let Some(key) = KEYS.iter().find(|key| key.path.eq_ignore_ascii_case(path)) {
         return Some(Found::Key(key));
     }
+    if let Some(tree) = TREES.iter().find(|tree| tree.path.eq_ignore_ascii_case(path)) {
+        return Some(Found::Tree(tree));
+    }
     if let Some((_, feature)) = UNSUPPORTED.iter().find(|(key, _)| key.eq_ignore_ascii_case(path)) {
         return Some(Found::Unsupported(feature));
     }
@@ -124,7 +141,8 @@ pub fn find(path: &str) -> Option<Found> {
 /// The known key that `path` was probably meant to be.
 pub fn nearest(path: &str) -> String {
     let sections = ["storage", "http", "http.tls", limits::SECTION, "log"].map(str::to_owned);
-    let keys = KEYS.iter().map(|key| key.path.to_owned());
+    let trees = TREES.iter().map(|tree| tree.path);
+    let keys = KEYS.iter().map(|key| key.path).chain(trees).map(str::to_owned);
     nearest::nearest(path, sections.into_iter().chain(keys).chain(limits::paths())).expect("the list is not empty")
 }
 
@@ -183,6 +201,12 @@ fn blob_bytes_max(config: &mut Config, value: &Value) -> Result<(), Problem> {
     }
 }
 
+/// Zero is no limit, as in zot.
+fn max_repos(config: &mut Config, value: &Value) -> Result<(), Problem> {
+    config.engine.namespaces_max = Some(value.whole("a whole number")?).filter(|max| *max > 0);
+    Ok(())
+}
+
 fn http_address(config: &mut Config, value: &Value) -> Result<(), Problem> {
     let host = value.text("a host name or IP address as a string")?;
     config.address.host = address::parse_host(host).map_err(Problem::Unusable)?;
@@ -205,6 +229,19 @@ fn http_port(config: &mut Config, value: &Value) -> Result<(), Problem> {
 fn http_realm(config: &mut Config, value: &Value) -> Result<(), Problem> {
     value.text("a string")?;
     config.notes.push("http.realm is never shown: nobody is asked for credentials without authentication".to_owned());
+    Ok(())
+}
+
+/// From where operators may begin a collection over HTTP.
+fn http_operators(config: &mut Config, value: &Value) -> Result<(), Problem> {
+    const EXPECTED: &str = "\"loopback\", \"anywhere\" or \"nowhere\"";
+    let name = value.text(EXPECTED)?;
+    config.policy.operators = match name.to_ascii_lowercase().as_str() {
+        "loopback" => Operators::Loopback,
+        "anywhere" => Operators::Anywhere,
+        "nowhere" => Operators::Nowhere,
+        _ => return Err(unusable(name, EXPECTED)),
+    };
     Ok(())
 }
 

@@ -10,9 +10,11 @@ use std::{
 };
 
 use orlop_api::{Policy, limits::Limits};
+use orlop_gc::retention::Retention;
 use tracing::level_filters::LevelFilter;
 
 mod address;
+mod collection;
 mod duration;
 mod error;
 mod keys;
@@ -20,11 +22,15 @@ mod limits;
 mod memory;
 mod nearest;
 mod parse;
+mod quotas;
+pub mod retention;
 #[cfg(test)]
 mod tests;
+mod tree;
 mod value;
 
 pub use address::Address;
+pub use collection::Collection;
 pub use error::{Error, ErrorKind};
 
 /// Largest configuration file, in bytes. Ours have a few hundred; this stops a wrong path, such
@@ -40,6 +46,8 @@ pub struct Config {
     pub tls: Tls,
     pub limits: Limits,
     pub policy: Policy,
+    pub collection: Collection,
+    pub retention: Retention,
     pub log: Log,
     /// What the operator should know about the file, although it is accepted.
     pub notes: Vec<String>,
@@ -78,6 +86,8 @@ impl Default for Config {
             tls: Tls::default(),
             limits: Limits::default(),
             policy: Policy::default(),
+            collection: Collection::default(),
+            retention: Retention::default(),
             log: Log { level: LevelFilter::INFO, output: None },
             notes: Vec::new(),
             limits_set: Vec::new(),
@@ -95,8 +105,17 @@ impl Config {
             parse::apply(&mut config, &text).map_err(at_file)?;
         }
         config.root = flags.root.unwrap_or(config.root);
+        config.engine.lease_epochs = config.collection.clock().lease_epochs();
         config.address = flags.address.unwrap_or(config.address);
         Ok(config)
+    }
+
+    /// Notes what no single key can tell.
+    fn note(&mut self) {
+        if !self.collection.is_on && !self.retention.policies.is_empty() {
+            let note = "storage.retention is a part of collection; with storage.gc off it waits to be asked for";
+            self.notes.push(note.to_owned());
+        }
     }
 
     /// Checks what no single key can tell.

@@ -15,7 +15,9 @@ use super::{
 pub fn apply(config: &mut Config, text: &[u8]) -> Result<(), ErrorKind> {
     let document = Value::parse(text).map_err(ErrorKind::Syntax)?;
     section(config, "", &document)?;
-    config.validate().map_err(ErrorKind::Inconsistent)
+    config.validate().map_err(ErrorKind::Inconsistent)?;
+    config.note();
+    Ok(())
 }
 
 /// Applies one object. The depth of the recursion is that of the known keys, because an unknown
@@ -38,6 +40,7 @@ fn section(config: &mut Config, path: &str, value: &Value) -> Result<(), ErrorKi
             Some(Found::Key(known)) => {
                 (known.set)(config, value).map_err(|problem| ErrorKind::Value { key, problem })?;
             }
+            Some(Found::Tree(tree)) => (tree.set)(config, &key, value)?,
             Some(Found::Limit(limit)) => {
                 limits::set(config, limit, value).map_err(|problem| ErrorKind::Value { key, problem })?;
             }

@@ -1,5 +1,7 @@
 //! Every rule of the configuration by example: what is accepted, and the error for what is not.
 
+use std::time::Duration;
+
 use orlop_engine::io::Backend;
 
 use super::*;
@@ -78,6 +80,57 @@ fn orlops_own_storage_keys_are_set() {
 }
 
 #[test]
+fn collection_has_zots_keys_and_defaults() {
+    use std::time::Duration;
+
+    use orlop_gc::Runs;
+
+    let hour = Duration::from_secs(3600);
+    let default = accepted("{}").collection;
+    assert_eq!(default.schedule().runs, Runs::Every(hour));
+    assert_eq!((default.delay, default.clock().epoch()), (hour, hour / 8));
+
+    let config = accepted(r#"{"storage": {"gc": true, "gcDelay": "2h", "gcInterval": "24h", "gcLease": "10m"}}"#);
+    assert_eq!(config.collection.schedule().runs, Runs::Every(24 * hour));
+    assert_eq!(config.collection.clock().epoch(), Duration::from_secs(75));
+    assert_eq!(config.collection.options(&config.retention).delay, 2 * 3600 / 75 + 1);
+
+    // Zero: one run after the start. A short delay does not make pushes unsafe by itself.
+    let config = accepted(r#"{"storage": {"gcDelay": "0s", "gcInterval": "0"}}"#);
+    assert_eq!(config.collection.schedule().runs, Runs::Once);
+    assert_eq!(
+        (config.collection.options(&config.retention).delay, config.collection.clock().epoch() * 8),
+        (0, hour / 12)
+    );
+
+    let config = accepted(r#"{"storage": {"gcDelay": "2h", "gcLease": "10m", "retention": {"delay": "150s"}}}"#);
+    let options = config.collection.options(&config.retention);
+    assert_eq!((options.delay, options.document_delay), (2 * 3600 / 75 + 1, 150 / 75 + 1), "of blobs, of manifests");
+
+    let policies = r#""retention": {"policies": [{"repositories": ["**"]}]}"#;
+    for (is_on, notes) in [(true, 0), (false, 1)] {
+        let config = accepted(&format!(r#"{{"storage": {{"gc": {is_on}, {policies}}}}}"#));
+        assert_eq!(config.notes.len(), notes, "{:?}", config.notes);
+    }
+
+    assert_eq!(accepted(r#"{"storage": {"gc": false}}"#).collection.schedule().runs, Runs::Never);
+    refused(r#"{"storage": {"gcDelay": "-1s"}}"#, &["\"storage.gcDelay\"", "below zero"]);
+    refused(r#"{"storage": {"gcInterval": 3600}}"#, &["\"storage.gcInterval\"", "duration"]);
+    refused(r#"{"storage": {"gcLease": "10ms"}}"#, &["\"storage.gcLease\"", "1s or more"]);
+    refused(r#"{"storage": {"gcTimeWindow": "01:00-05:00"}}"#, &["\"storage.gcTimeWindow\""]);
+}
+
+#[test]
+fn operators_come_from_the_machine_itself_unless_asked_otherwise() {
+    use orlop_api::Operators;
+
+    assert_eq!(accepted("{}").policy.operators, Operators::Loopback);
+    assert_eq!(accepted(r#"{"http": {"operators": "anywhere"}}"#).policy.operators, Operators::Anywhere);
+    assert_eq!(accepted(r#"{"http": {"operators": "Nowhere"}}"#).policy.operators, Operators::Nowhere);
+    refused(r#"{"http": {"operators": "everyone"}}"#, &["\"http.operators\"", "loopback"]);
+}
+
+#[test]
 fn limits_are_set_in_either_spelling() {
     let config = accepted(r#"{"http": {"limits": {"manifestBytesMax": 1048576, "connections_max": 7}}}"#);
     assert_eq!(config.limits.manifest_bytes_max, 1 << 20);
@@ -112,6 +165,122 @@ fn timeouts_are_limits_on_waiting_for_progress() {
 fn sparse_manifests_are_off_unless_asked_for() {
     assert!(!accepted("{}").policy.sparse_manifests);
     assert!(accepted(r#"{"storage": {"sparseManifests": true}}"#).policy.sparse_manifests);
+}
+
+#[test]
+fn retention_has_zots_keys_and_meaning() {
+    assert!(accepted("{}").retention.policies.is_empty());
+    let config = accepted(
+        r#"{"storage": {"Retention": {
+            "dryRun": true,
+            "delay": "24h",
+            "policies": [
+                {"repositories": ["infra/*", "prod/*"], "deleteReferrers": true, "deleteUntagged": false},
+                {
+                    "repositories": ["tmp/**"],
+                    "keepTags": [
+                        {"patterns": ["v2.*", ".*-prod"]},
+                        {
+                            "patterns": ["v3.*"],
+                            "mostRecentlyPushedCount": 10,
+                            "mostRecentlyPulledCount": 0,
+                            "pulledWithin": "720h",
+                            "pushedWithin": "1h30m"
+                        }
+                    ],
+                    "keepUntagged": {"mostRecentlyPulledCount": 5}
+                }
+            ]
+        }}}"#,
+    );
+    let retention = config.retention;
+    assert!(retention.dry_run);
+    assert_eq!(retention.delay, Some(Duration::from_secs(86_400)));
+    let [infra, tmp] = retention.policies.as_slice() else { panic!("two policies: {:?}", retention.policies) };
+    assert!(infra.delete_referring && !infra.delete_unnamed && infra.keep_names.is_empty());
+    assert!(infra.keep_unnamed.is_none());
+    assert!(!tmp.delete_referring && tmp.delete_unnamed, "the defaults");
+    assert_eq!(tmp.namespaces[0].as_str(), "tmp/**");
+    assert_eq!(tmp.keep_names[0].patterns[1].as_str(), ".*-prod");
+    assert!(tmp.keep_names[0].rules.is_empty());
+    let rules = tmp.keep_names[1].rules;
+    assert_eq!((rules.pushed_count, rules.pulled_count), (Some(10), None), "zero is no rule");
+    assert_eq!(rules.pulled_within, Some(Duration::from_secs(720 * 3600)));
+    assert_eq!(rules.pushed_within, Some(Duration::from_secs(5400)));
+    assert_eq!(tmp.keep_unnamed.map(|rules| rules.pulled_count), Some(Some(5)));
+}
+
+#[test]
+fn quotas_and_the_number_of_repositories_are_limits_of_the_store() {
+    let config = accepted(
+        r#"{"storage": {"maxRepos": 7, "quotas": [{"prefix": "", "bytes": 9}, {"prefix": "team/a", "bytes": 0}]}}"#,
+    );
+    assert_eq!(config.engine.namespaces_max, Some(7));
+    let quotas: Vec<_> = config.engine.quotas.iter().map(|quota| (quota.prefix.as_str(), quota.bytes)).collect();
+    assert_eq!(quotas, [("", 9), ("team/a", 0)]);
+    assert_eq!(accepted(r#"{"storage": {"maxRepos": 0}}"#).engine.namespaces_max, None);
+    assert!(accepted("{}").engine.quotas.is_empty());
+    for (text, part) in [
+        (r#"{"prefix": "a", "bytes": 1}"#, "\"storage.quotas\" must be a list of quotas"),
+        (r#"[{"prefix": "a"}]"#, "\"storage.quotas[0]\": a quota needs"),
+        (r#"[{"prefix": "a/", "bytes": 1}]"#, "\"storage.quotas[0].prefix\": \"a/\" is not"),
+        (r#"[{"prefix": "a", "bytes": "1G"}]"#, "must be a whole number of bytes"),
+        (r#"[{"prefix": "a", "bytes": 1}, {"prefix": "a", "bytes": 2}]"#, "two quotas"),
+        (r#"[{"prefix": "a", "byte": 1}]"#, "the nearest known key is \"storage.quotas[0].bytes\""),
+    ] {
+        refused(&format!(r#"{{"storage": {{"quotas": {text}}}}}"#), &[part]);
+    }
+}
+
+#[test]
+fn mistakes_in_retention_are_told_with_their_place() {
+    let cases = [
+        (r#""x""#, "\"storage.retention\" must be an object, found a string"),
+        (r#"{"dryrun": true, "dryRun": true}"#, "duplicate key \"storage.retention.dryRun\""),
+        (r#"{"delay": "-1h"}"#, "\"storage.retention.delay\": a delay cannot be negative"),
+        (r#"{"policies": {}}"#, "\"storage.retention.policies\" must be a list of policies, found an object"),
+        (r#"{"policy": []}"#, "the nearest known key is \"storage.retention.policies\""),
+        (r#"{"policies": [{}]}"#, "\"storage.retention.policies[0]\": it has no \"repositories\""),
+        (r#"{"policies": [{"repositories": []}]}"#, "it would never apply"),
+        (
+            r#"{"policies": [{"repositories": ["a["]}]}"#,
+            "policies[0].repositories[0]\": \"a[\": a bracket is not closed",
+        ),
+        (
+            r#"{"policies": [{"repositories": ["a"]}, {"repositories": ["b"], "keepTag": []}]}"#,
+            "unknown key \"storage.retention.policies[1].keepTag\"; the nearest known key is \"storage.retention.policies[1].keepTags\"",
+        ),
+        (
+            r#"{"policies": [{"repositories": ["a"], "keepTags": [{"patterns": ["("]}]}]}"#,
+            "policies[0].keepTags[0].patterns[0]\": \"(\": not a regular expression: unclosed group",
+        ),
+        (
+            r#"{"policies": [{"repositories": ["a"], "keepTags": [{"mostRecentlyPushedCount": -1}]}]}"#,
+            "keepTags[0].mostRecentlyPushedCount\" must be a whole number, found a negative",
+        ),
+        (
+            r#"{"policies": [{"repositories": ["a"], "keepTags": [{"pushedWithin": "0s"}]}]}"#,
+            "keepTags[0].pushedWithin\": it would keep nothing",
+        ),
+        (
+            r#"{"policies": [{"repositories": ["a"], "keepTags": [{"pulledWithin": "30d"}]}]}"#,
+            "keepTags[0].pulledWithin\": \"30d\" has a unit other than",
+        ),
+        (
+            r#"{"policies": [{"repositories": ["a"], "keepUntagged": {"patterns": []}}]}"#,
+            "unknown key \"storage.retention.policies[0].keepUntagged.patterns\"",
+        ),
+        (r#"{"policies": [{"repositories": ["a"], "deleteUntagged": "no"}]}"#, "must be true or false, found a string"),
+    ];
+    for (text, part) in cases {
+        refused(&format!(r#"{{"storage": {{"retention": {text}}}}}"#), &[part]);
+    }
+    let many = vec![r#"{"repositories": ["a"]}"#; Retention::POLICIES_MAX + 1].join(",");
+    refused(
+        &format!(r#"{{"storage": {{"retention": {{"policies": [{many}]}}}}}}"#),
+        &["1001 elements", "at most 1000"],
+    );
+    refused(r#"{"storage": {"retentions": {}}}"#, &["\"storage.retention\""]);
 }
 
 #[test]

@@ -11,6 +11,8 @@ use std::{fmt, sync::Arc};
 
 #[cfg(feature = "rocks")]
 pub use offline::check;
+#[cfg(feature = "rocks")]
+pub(crate) use offline::lock as lock_offline;
 
 use crate::{
     error::Result,
@@ -29,7 +31,7 @@ pub const INVARIANTS: [(u8, &str); 10] = [
     (5, "every name leads to existing content, and that to what it needs unless declared sparse"),
     (6, "reverse edges are edges reversed"),
     (7, "the upload area holds only known sessions"),
-    (8, "what nobody holds is known as garbage"),
+    (8, "what nobody holds or needs is known as garbage"),
     (9, "nothing of a namespace is reachable without membership"),
     (10, "a second opening reads the same"),
 ];
@@ -67,6 +69,8 @@ pub struct Report {
     pub unreferenced_bytes: u64,
     /// Content nobody holds that waits for collection.
     pub garbage: u64,
+    /// Entries of the garbage table: all that collection will look at.
+    pub candidates: u64,
 }
 
 impl Report {
@@ -98,8 +102,8 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "{} damaged, {} garbage, {} unreferenced files ({} bytes)",
-            self.damaged, self.garbage, self.unreferenced, self.unreferenced_bytes
+            "{} damaged, {} garbage, {} candidates, {} unreferenced files ({} bytes)",
+            self.damaged, self.garbage, self.candidates, self.unreferenced, self.unreferenced_bytes
         )?;
         match self.findings.len() as u64 + self.findings_more {
             0 => write!(f, "all {} invariants hold", INVARIANTS.len()),
@@ -118,7 +122,12 @@ pub async fn check_parts(index: Arc<dyn Index>, disk: Arc<dyn Disk>) -> Result<R
 }
 
 /// Visits all pairs of a prefix, a page at a time.
-fn each(index: &dyn Index, table: Table, prefix: &[u8], mut visit: impl FnMut(Pair) -> Result<()>) -> Result<()> {
+pub(crate) fn each(
+    index: &dyn Index,
+    table: Table,
+    prefix: &[u8],
+    mut visit: impl FnMut(Pair) -> Result<()>,
+) -> Result<()> {
     const PAGE: usize = 1024;
     let snapshot = index.snapshot();
     let mut after: Option<Vec<u8>> = None;

@@ -40,9 +40,10 @@ pub async fn check(root: &Path) -> Result<Report> {
     Ok(report)
 }
 
-fn lock(root: &Path) -> Result<File> {
+/// Locks an existing store for reading while nobody has it open.
+pub(crate) fn lock(root: &Path) -> Result<File> {
     if check_root_format(root)? {
-        let reason = "the directory is empty: there is no store to check".to_owned();
+        let reason = "the directory is empty: there is no store in it".to_owned();
         return Err(Error::Foreign { path: root.to_owned(), reason });
     }
     let path = root.join("LOCK");

@@ -1,10 +1,13 @@
 //! The tables against each other: invariants 4, 5, 6, 8 and 9.
 
+use std::collections::BTreeMap;
+
 use super::{Report, each};
 use crate::{
     Digest, EdgeKind, Namespace,
+    collect::Entry,
     error::Result,
-    format::{BlobRecord, Health, MemberRecord, NameRecord, keys},
+    format::{AllowanceRecord, BlobRecord, Health, MemberRecord, NameRecord, UsageRecord, keys},
     index::{Index, Table},
     store::index_error,
 };
@@ -17,6 +20,11 @@ pub(super) fn check(index: &dyn Index, report: &mut Report) -> Result<()> {
     tables.bindings()?;
     tables.edges()?;
     tables.reverse()?;
+    tables.usage()?;
+    tables.sizes()?;
+    tables.contents()?;
+    tables.kept()?;
+    tables.namespaces()?;
     tables.garbage()
 }
 
@@ -28,6 +36,10 @@ struct Tables<'a> {
 impl Tables<'_> {
     fn has(&self, table: Table, key: &[u8]) -> Result<bool> {
         Ok(self.index.get(table, key).map_err(index_error)?.is_some())
+    }
+
+    fn any(&self, table: Table, prefix: &[u8]) -> Result<bool> {
+        Ok(!self.index.snapshot().scan(table, prefix, None, 1).map_err(index_error)?.is_empty())
     }
 
     fn is_member(&self, namespace: &Namespace, digest: &Digest) -> Result<bool> {
@@ -138,7 +150,64 @@ impl Tables<'_> {
         })
     }
 
-    fn garbage(&mut self) -> Result<()> {
+    /// The sums that are kept beside the members are those of the members.
+    fn sizes(&mut self) -> Result<()> {
+        if !self.has(Table::Meta, keys::SIZED)? {
+            return Ok(());
+        }
+        let mut sums: BTreeMap<Vec<u8>, u64> = BTreeMap::new();
+        each(self.index, Table::Members, &[], |(key, _)| {
+            let Some((namespace, digest)) = keys::split_member(&key) else { return Ok(()) };
+            let record = self.index.get(Table::Blobs, &digest.to_key()).map_err(index_error)?;
+            if let Some(Ok(record)) = record.map(|bytes| BlobRecord::decode(&bytes)) {
+                *sums.entry(keys::within(&namespace)).or_default() += record.size;
+            }
+            Ok(())
+        })?;
+        sums.retain(|_, bytes| *bytes > 0);
+        let mut quotas = Vec::new();
+        each(self.index, Table::Sizes, &[], |(key, value)| {
+            if let Some((0, prefix)) = key.split_first() {
+                quotas.push((String::from_utf8_lossy(prefix).into_owned(), value));
+            } else if sums.get(&key).map(|bytes| bytes.to_le_bytes().to_vec()) != Some(value) {
+                let shown = String::from_utf8_lossy(&key);
+                self.report.find(4, format!("{shown}: the size on record is not that of its members"));
+            }
+            Ok(())
+        })?;
+        for key in sums.keys() {
+            if !self.has(Table::Sizes, key)? {
+                let shown = String::from_utf8_lossy(key);
+                self.report.find(4, format!("{shown}: it has members and no size on record"));
+            }
+        }
+        for (prefix, value) in quotas {
+            let below = |key: &[u8]| {
+                let rest = key.strip_prefix(prefix.as_bytes());
+                prefix.is_empty() || rest.is_some_and(|rest| matches!(rest.first(), Some(0 | b'/')))
+            };
+            let used: u64 = sums.iter().filter(|(key, _)| below(key)).map(|(_, bytes)| bytes).sum();
+            if AllowanceRecord::decode(&value).map(|quota| quota.used) != Ok(used) {
+                self.report.find(4, format!("the quota of {prefix:?} does not count the {used} bytes that are used"));
+            }
+        }
+        Ok(())
+    }
+
+    fn usage(&mut self) -> Result<()> {
+        each(self.index, Table::Usage, &[], |(key, value)| {
+            let (Some((namespace, digest)), Ok(_)) = (keys::split_member(&key), UsageRecord::decode(&value)) else {
+                self.report.find(9, format!("a malformed usage entry {key:02x?}"));
+                return Ok(());
+            };
+            if !self.is_member(&namespace, &digest)? {
+                self.report.find(9, format!("{namespace}: pulls of {digest} are counted, which is not a member"));
+            }
+            Ok(())
+        })
+    }
+
+    fn contents(&mut self) -> Result<()> {
         let snapshot = self.index.snapshot();
         each(self.index, Table::Blobs, &[], |(key, value)| {
             let (Some((digest, [])), Ok(record)) = (Digest::decode(&key), BlobRecord::decode(&value)) else {
@@ -156,6 +225,69 @@ impl Tables<'_> {
                 (true, false) => {}
             }
             self.report.damaged += u64::from(record.health == Health::Damaged);
+            Ok(())
+        })
+    }
+
+    /// A member that nothing keeps is known as a candidate, or it would stay for ever.
+    fn kept(&mut self) -> Result<()> {
+        each(self.index, Table::Members, &[], |(key, value)| {
+            // Malformed entries were reported before.
+            let (Some((ns, digest)), Ok(record)) = (keys::split_member(&key), MemberRecord::decode(&value)) else {
+                return Ok(());
+            };
+            let is_known = self.has(Table::Garbage, &key)?
+                || self.any(Table::Bindings, &key)?
+                || self.any(Table::Reverse, &keys::edges(&ns, &digest, EdgeKind::Needs))?
+                || (!record.label.is_empty() && self.is_kept_by_target(&ns, &digest)?);
+            if !is_known {
+                self.report.find(8, format!("{ns}: nothing keeps {digest}, and it is not on the garbage table"));
+            }
+            Ok(())
+        })
+    }
+
+    /// Whether a document refers to something that is there, or whose going is not yet dealt with.
+    fn is_kept_by_target(&self, namespace: &Namespace, digest: &Digest) -> Result<bool> {
+        let mut is_kept = false;
+        each(self.index, Table::Edges, &keys::edges(namespace, digest, EdgeKind::Refers), |(key, _)| {
+            if let Some((.., target)) = keys::split_edge(&key) {
+                let candidate = keys::candidate(namespace, &target);
+                is_kept |= self.is_member(namespace, &target)? || self.has(Table::Garbage, &candidate)?;
+            }
+            Ok(())
+        })?;
+        Ok(is_kept)
+    }
+
+    fn namespaces(&mut self) -> Result<()> {
+        let mut count = 0;
+        each(self.index, Table::Namespaces, &[], |(key, _)| {
+            count += 1;
+            let namespace = std::str::from_utf8(&key).ok().and_then(|text| Namespace::new(text).ok());
+            let Some(namespace) = namespace else {
+                self.report.find(8, format!("a malformed namespace {key:02x?}"));
+                return Ok(());
+            };
+            let has_members = self.any(Table::Members, &keys::within(&namespace))?;
+            if !has_members && !self.has(Table::Garbage, &keys::emptied(&namespace))? {
+                self.report.find(8, format!("{namespace} is empty and not on the garbage table"));
+            }
+            Ok(())
+        })?;
+        let counted = self.index.get(Table::Meta, keys::NAMESPACES).map_err(index_error)?;
+        if counted.is_some_and(|bytes| AllowanceRecord::decode(&bytes).map(|allowed| allowed.used) != Ok(count)) {
+            self.report.find(4, format!("the {count} namespaces that there are were not counted"));
+        }
+        Ok(())
+    }
+
+    fn garbage(&mut self) -> Result<()> {
+        each(self.index, Table::Garbage, &[], |pair| {
+            self.report.candidates += 1;
+            if Entry::of_pair(&pair).is_err() {
+                self.report.find(8, format!("a malformed garbage entry {:02x?}", pair.0));
+            }
             Ok(())
         })
     }

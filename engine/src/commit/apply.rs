@@ -9,11 +9,13 @@ use super::{
 };
 use crate::{
     Digest, Namespace,
+    clock::Moment,
     error::{Error, Result, What},
-    format::{BlobRecord, Health, MemberRecord, NameRecord, Placement, keys},
-    index::Table,
+    format::{BlobRecord, CandidateRecord, Health, MemberRecord, NameRecord, Placement, keys},
+    index::{Table, Value},
     ingest::Proven,
     namespace::{NAME_BYTES_MAX, is_name},
+    quota,
 };
 
 /// Applies the steps of one batch. Sealed content was placed before: its files stay with the caller
@@ -22,16 +24,17 @@ pub(crate) fn apply(
     transaction: &mut Transaction<'_>,
     namespace: &Namespace,
     steps: Vec<Step>,
-    now_unix_ms: u64,
+    now: Moment,
 ) -> Result<()> {
-    let mut change = Change { transaction, namespace, now_unix_ms };
+    let mut change = Change::new(transaction, namespace, now);
     for step in steps {
         match step {
             Step::Content { sealed, label, edges } => change.content(&sealed.proven, label, &edges)?,
             Step::Mount { digest, from } => change.mount(&digest, &from)?,
             Step::Require { digest, size, labelled } => change.require(&digest, size, labelled)?,
             Step::Bind { name, digest } => change.bind(&name, &digest)?,
-            Step::Unbind { name } => change.unbind(&name)?,
+            Step::Unbind { name } => change.unbind(&name, None)?,
+            Step::UnbindIf { name, digest, bound } => change.unbind(&name, Some(&NameRecord { bound, digest }))?,
             Step::Remove { digest, policy } => change.remove(&digest, policy)?,
         }
     }
@@ -48,19 +51,25 @@ pub(crate) fn mark_damaged(transaction: &mut Transaction<'_>, digest: &Digest) -
     Ok(())
 }
 
-struct Change<'a, 'b> {
+/// Changes of one namespace in the making.
+pub(crate) struct Change<'a, 'b> {
     transaction: &'a mut Transaction<'b>,
     namespace: &'a Namespace,
-    now_unix_ms: u64,
+    now: Moment,
 }
 
-impl Change<'_, '_> {
+impl<'a, 'b> Change<'a, 'b> {
+    pub fn new(transaction: &'a mut Transaction<'b>, namespace: &'a Namespace, now: Moment) -> Self {
+        Change { transaction, namespace, now }
+    }
+
     fn content(&mut self, proven: &Proven, label: Vec<u8>, edges: &[Edge]) -> Result<()> {
         self.store(proven)?;
         let is_document = !label.is_empty();
         self.join(&proven.digest, label)?;
         if is_document {
-            self.drop_edges(&proven.digest)?;
+            let now = epoch(self.transaction)?;
+            self.drop_edges(&proven.digest, now)?;
             for edge in edges {
                 self.add_edge(&proven.digest, edge)?;
             }
@@ -90,37 +99,38 @@ impl Change<'_, '_> {
         Ok(())
     }
 
-    /// Makes stored content a member of the namespace. New members are candidates for collection
-    /// until a document needs them or a name is bound to them.
+    /// Makes stored content a member of the namespace. Whoever pushed or mounted it is told so: that
+    /// is its lease, also when it was a member before. Collection finds out what keeps it.
     fn join(&mut self, digest: &Digest, label: Vec<u8>) -> Result<()> {
         let key = keys::member(self.namespace, digest);
         let existing = self.transaction.get(Table::Members, &key)?;
+        let epoch = epoch(self.transaction)?;
+        let leased = CandidateRecord { since: epoch, told: Some(epoch) };
+        self.transaction.put(Table::Garbage, keys::candidate(self.namespace, digest), leased.encode());
         if existing.is_some() && label.is_empty() {
             return Ok(());
         }
-        let since_unix_ms = match &existing {
-            Some(bytes) => decoded(MemberRecord::decode(bytes))?.since_unix_ms,
-            None => self.now_unix_ms,
+        let since_clock_ms = match &existing {
+            Some(bytes) => decoded(MemberRecord::decode(bytes))?.since_clock_ms,
+            None => self.now.clock_ms,
         };
-        self.transaction.put(Table::Members, key, MemberRecord { since_unix_ms, label }.encode());
+        self.transaction.put(Table::Members, key, MemberRecord { since_clock_ms, label }.encode());
         if existing.is_none() {
             self.transaction.put(Table::Holders, keys::holder(digest, self.namespace), Vec::new());
             self.transaction.delete(Table::Garbage, keys::unheld(digest));
-            self.suspect(digest)?;
+            quota::grow(self.transaction, self.namespace, self.size(digest)?)?;
             let namespace = keys::namespace(self.namespace);
             if !self.transaction.contains(Table::Namespaces, &namespace)? {
-                self.transaction.put(Table::Namespaces, namespace, self.now_unix_ms.to_le_bytes().to_vec());
+                quota::admit(self.transaction)?;
+                self.transaction.put(Table::Namespaces, namespace, self.now.unix_ms.to_le_bytes().to_vec());
             }
         }
         Ok(())
     }
 
     fn add_edge(&mut self, source: &Digest, edge: &Edge) -> Result<()> {
-        if edge.kind == EdgeKind::Needs {
-            if !edge.sparse && !self.is_member(&edge.target)? {
-                return Err(Error::Missing { digest: edge.target });
-            }
-            self.transaction.delete(Table::Garbage, keys::candidate(self.namespace, &edge.target));
+        if edge.kind == EdgeKind::Needs && !edge.sparse && !self.is_member(&edge.target)? {
+            return Err(Error::Missing { digest: edge.target });
         }
         let forward = keys::edge(self.namespace, source, edge.kind, &edge.target);
         self.transaction.put(Table::Edges, forward, vec![u8::from(edge.sparse)]);
@@ -130,13 +140,13 @@ impl Change<'_, '_> {
     }
 
     /// Removes a document's edges; what nothing else needs becomes a candidate for collection.
-    fn drop_edges(&mut self, source: &Digest) -> Result<()> {
+    fn drop_edges(&mut self, source: &Digest, since: u64) -> Result<()> {
         for key in self.transaction.keys(Table::Edges, &keys::member(self.namespace, source))? {
             let (_, _, kind, target) = keys::split_edge(&key).ok_or_else(|| malformed("edge"))?;
             self.transaction.delete(Table::Edges, key);
             self.transaction.delete(Table::Reverse, keys::edge(self.namespace, &target, kind, source));
-            if kind == EdgeKind::Needs {
-                self.suspect(&target)?;
+            if kind == EdgeKind::Needs && self.is_member(&target)? {
+                self.suspect(&target, since)?;
             }
         }
         Ok(())
@@ -185,26 +195,30 @@ impl Change<'_, '_> {
             let old = decoded(NameRecord::decode(&bytes))?.digest;
             if old != *digest {
                 self.transaction.delete(Table::Bindings, keys::binding(self.namespace, &old, name));
-                self.suspect(&old)?;
+                let now = epoch(self.transaction)?;
+                self.suspect(&old, now)?;
             }
         }
-        self.transaction.put(
-            Table::Names,
-            key,
-            NameRecord { bound_unix_ms: self.now_unix_ms, digest: *digest }.encode(),
-        );
+        self.transaction.put(Table::Names, key, NameRecord { bound: self.now, digest: *digest }.encode());
         self.transaction.put(Table::Bindings, keys::binding(self.namespace, digest, name), Vec::new());
-        self.transaction.delete(Table::Garbage, keys::candidate(self.namespace, digest));
         Ok(())
     }
 
-    fn unbind(&mut self, name: &str) -> Result<()> {
+    /// Removes a name; with `seen`, only one that is still as it was seen.
+    fn unbind(&mut self, name: &str, seen: Option<&NameRecord>) -> Result<()> {
         let key = keys::name(self.namespace, name);
-        let bytes = self.transaction.get(Table::Names, &key)?.ok_or(Error::NotFound { what: What::Name })?;
-        let digest = decoded(NameRecord::decode(&bytes))?.digest;
+        let record = match self.transaction.get(Table::Names, &key)? {
+            Some(bytes) => Some(decoded(NameRecord::decode(&bytes))?),
+            None => None,
+        };
+        if seen.is_some() && seen != record.as_ref() {
+            return Err(Error::Moved { name: name.to_owned() });
+        }
+        let digest = record.ok_or(Error::NotFound { what: What::Name })?.digest;
         self.transaction.delete(Table::Names, key);
         self.transaction.delete(Table::Bindings, keys::binding(self.namespace, &digest, name));
-        self.suspect(&digest)
+        let now = epoch(self.transaction)?;
+        self.suspect(&digest, now)
     }
 
     fn remove(&mut self, digest: &Digest, policy: Removal) -> Result<()> {
@@ -214,19 +228,35 @@ impl Change<'_, '_> {
         if policy == Removal::UnlessNeeded {
             self.refuse_if_needed(digest)?;
         }
+        let now = epoch(self.transaction)?;
+        self.take_out(digest, now)
+    }
+
+    /// Takes a member out with its names and edges. What it leaves behind has been garbage since
+    /// the epoch `since`: what it needed, its content if it was the last to hold it, and what
+    /// referred to it.
+    pub fn take_out(&mut self, digest: &Digest, since: u64) -> Result<()> {
         for key in self.transaction.keys(Table::Bindings, &keys::member(self.namespace, digest))? {
             let (_, _, name) = keys::split_binding(&key).ok_or_else(|| malformed("binding"))?;
             self.transaction.delete(Table::Names, keys::name(self.namespace, name));
             self.transaction.delete(Table::Bindings, key);
         }
-        self.drop_edges(digest)?;
+        self.drop_edges(digest, since)?;
+        quota::shrink(self.transaction, self.namespace, self.size(digest)?)?;
         self.transaction.delete(Table::Members, keys::member(self.namespace, digest));
         self.transaction.delete(Table::Holders, keys::holder(digest, self.namespace));
-        self.transaction.delete(Table::Garbage, keys::candidate(self.namespace, digest));
-        if self.transaction.first(Table::Holders, &digest.to_key())?.is_none() {
-            let epoch = self.epoch()?;
-            self.transaction.put(Table::Garbage, keys::unheld(digest), epoch);
+        self.transaction.delete(Table::Usage, keys::member(self.namespace, digest));
+        let left = CandidateRecord { since, told: None }.encode();
+        let candidate = keys::candidate(self.namespace, digest);
+        let referring = keys::edges(self.namespace, digest, EdgeKind::Refers);
+        match self.transaction.first(Table::Reverse, &referring)? {
+            Some(_) => self.transaction.put(Table::Garbage, candidate, left.clone()),
+            None => self.transaction.delete(Table::Garbage, candidate),
         }
+        if self.transaction.first(Table::Holders, &digest.to_key())?.is_none() {
+            self.transaction.put(Table::Garbage, keys::unheld(digest), left.clone());
+        }
+        self.transaction.put(Table::Garbage, keys::emptied(self.namespace), left);
         Ok(())
     }
 
@@ -240,19 +270,27 @@ impl Change<'_, '_> {
         }
     }
 
-    /// Puts a member that may have lost what kept it on the garbage table; collection decides.
-    fn suspect(&mut self, digest: &Digest) -> Result<()> {
-        let epoch = self.epoch()?;
-        self.transaction.put(Table::Garbage, keys::candidate(self.namespace, digest), epoch);
+    /// Puts a member that may have lost what kept it on the garbage table; collection decides. A
+    /// lease stays, and so does a later loss.
+    pub fn suspect(&mut self, digest: &Digest, since: u64) -> Result<()> {
+        let key = keys::candidate(self.namespace, digest);
+        let before = self.transaction.get(Table::Garbage, &key)?;
+        let before = before.map(|bytes| decoded(CandidateRecord::decode(&bytes))).transpose()?;
+        let record = CandidateRecord {
+            since: before.map_or(since, |before| before.since.max(since)),
+            told: before.and_then(|before| before.told),
+        };
+        self.transaction.put(Table::Garbage, key, record.encode());
         Ok(())
-    }
-
-    fn epoch(&self) -> Result<Vec<u8>> {
-        Ok(self.transaction.get(Table::Meta, keys::EPOCH)?.unwrap_or_else(|| 0u64.to_le_bytes().to_vec()))
     }
 
     fn is_member(&self, digest: &Digest) -> Result<bool> {
         self.transaction.contains(Table::Members, &keys::member(self.namespace, digest))
+    }
+
+    /// Bytes of stored content.
+    fn size(&self, digest: &Digest) -> Result<u64> {
+        Ok(self.blob(digest)?.map_or(0, |record| record.size))
     }
 
     fn blob(&self, digest: &Digest) -> Result<Option<BlobRecord>> {
@@ -263,6 +301,19 @@ impl Change<'_, '_> {
     }
 }
 
-fn malformed(record: &'static str) -> Error {
-    Error::Store { path: "index".into(), reason: format!("a malformed {record} key") }
+/// The current epoch of collection.
+pub(crate) fn epoch(transaction: &Transaction<'_>) -> Result<u64> {
+    epoch_of(transaction.get(Table::Meta, keys::EPOCH)?)
+}
+
+/// The epoch that a value of the index says.
+pub(crate) fn epoch_of(value: Option<Value>) -> Result<u64> {
+    match value {
+        Some(bytes) => bytes.try_into().map(u64::from_le_bytes).map_err(|_| malformed("epoch")),
+        None => Ok(0),
+    }
+}
+
+pub(crate) fn malformed(record: &'static str) -> Error {
+    Error::Store { path: "index".into(), reason: format!("a malformed {record}") }
 }

@@ -1,6 +1,6 @@
 //! What a caller wants to become true in one step.
 
-use crate::{Digest, Namespace, ingest::Sealed};
+use crate::{Digest, Namespace, clock::Moment, ingest::Sealed};
 
 /// What a document says about another digest of its namespace. The discriminants are part of the
 /// on-disk format.
@@ -77,6 +77,7 @@ pub(crate) enum Step {
     Require { digest: Digest, size: Option<u64>, labelled: bool },
     Bind { name: String, digest: Digest },
     Unbind { name: String },
+    UnbindIf { name: String, digest: Digest, bound: Moment },
     Remove { digest: Digest, policy: Removal },
 }
 
@@ -128,6 +129,14 @@ impl Batch {
     #[must_use]
     pub fn unbind(mut self, name: impl Into<String>) -> Self {
         self.steps.push(Step::Unbind { name: name.into() });
+        self
+    }
+
+    /// Removes a name that is still bound as it was seen: to the same target, at the same moment.
+    /// Fails with `Moved` if it was bound again or removed since.
+    #[must_use]
+    pub fn unbind_if(mut self, name: impl Into<String>, digest: Digest, bound: Moment) -> Self {
+        self.steps.push(Step::UnbindIf { name: name.into(), digest, bound });
         self
     }
 

@@ -158,6 +158,8 @@ impl Worker {
     fn stop(&self, error: &IndexError, group: Vec<oneshot::Sender<Result<()>>>) {
         let reason = error.to_string();
         tracing::error!(%reason, "the index could not be written; no more changes are accepted");
+        // Before anybody learns of it: what comes after the answers must know that the store stopped.
+        drop(self.stopped.set(reason.clone()));
         let no_space = matches!(error, IndexError::NoSpace(_));
         for reply in group {
             if no_space {
@@ -166,7 +168,6 @@ impl Worker {
                 refuse(reply, &reason);
             }
         }
-        drop(self.stopped.set(reason));
     }
 }
 

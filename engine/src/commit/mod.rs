@@ -6,10 +6,12 @@
 mod apply;
 mod batch;
 mod committer;
+pub(crate) mod place;
 mod transaction;
 
-pub(crate) use apply::{apply, mark_damaged};
-pub(crate) use batch::Step;
+pub(crate) use apply::{Change, epoch, epoch_of, malformed, mark_damaged};
 pub use batch::{Batch, Edge, EdgeKind, Receipt, Removal};
 pub(crate) use committer::Committer;
-pub(crate) use transaction::{Transaction, decoded};
+#[cfg(test)]
+pub(crate) use transaction::to_changes;
+pub(crate) use transaction::{Transaction, decoded, decoded_u64};

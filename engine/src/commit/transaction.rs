@@ -52,6 +52,11 @@ impl<'a> Transaction<'a> {
         Ok(self.walk(table, prefix, 1)?.pop())
     }
 
+    /// The smallest keys with a prefix, at most `limit`.
+    pub fn keys_up_to(&self, table: Table, prefix: &[u8], limit: usize) -> Result<Vec<Vec<u8>>> {
+        self.walk(table, prefix, limit)
+    }
+
     /// All keys with a prefix in byte order. Only for prefixes that one document or one name
     /// bounds.
     pub fn keys(&self, table: Table, prefix: &[u8]) -> Result<Vec<Vec<u8>>> {
@@ -109,6 +114,11 @@ impl<'a> Transaction<'a> {
 pub(crate) fn to_changes(overlay: Overlay) -> Changes {
     let writes = overlay.into_iter().map(|((table, key), value)| (table, key, value)).collect();
     Changes { conditions: Vec::new(), writes }
+}
+
+/// Reads a number of 64 bits from bytes the index gave.
+pub(crate) fn decoded_u64(record: &'static str, bytes: &[u8]) -> Result<u64> {
+    decoded(bytes.try_into().map(u64::from_le_bytes).map_err(|_| crate::format::Malformed { record }))
 }
 
 /// Reads a record from bytes the index gave.

@@ -17,7 +17,7 @@ pub fn within(namespace: &Namespace) -> Vec<u8> {
     key
 }
 
-/// `Members`: namespace NUL digest.
+/// `Members`, and `Usage` of those that are documents: namespace NUL digest.
 pub fn member(namespace: &Namespace, digest: &Digest) -> Vec<u8> {
     let mut key = within(namespace);
     digest.encode(&mut key);
@@ -59,7 +59,8 @@ pub fn edges(namespace: &Namespace, from: &Digest, kind: EdgeKind) -> Vec<u8> {
     key
 }
 
-/// `Garbage`, a member that lost what kept it: namespace NUL digest.
+/// `Garbage`, a member that is new or lost what kept it, or something that is no member any more
+/// and was referred to: namespace NUL digest.
 pub fn candidate(namespace: &Namespace, digest: &Digest) -> Vec<u8> {
     member(namespace, digest)
 }
@@ -71,11 +72,38 @@ pub fn unheld(digest: &Digest) -> Vec<u8> {
     key
 }
 
+/// `Garbage`, a namespace that lost a member: namespace NUL.
+pub fn emptied(namespace: &Namespace) -> Vec<u8> {
+    within(namespace)
+}
+
+/// `Sizes`, a namespace: namespace NUL, which is [`within`]. A quota: NUL prefix.
+pub fn quota(prefix: &str) -> Vec<u8> {
+    let mut key = vec![0];
+    key.extend_from_slice(prefix.as_bytes());
+    key
+}
+
+/// `Meta`: there when the table `Sizes` has a row for every namespace.
+pub const SIZED: &[u8] = b"sized";
+
+/// `Meta`: how many namespaces there are and may be, while that is limited.
+pub const NAMESPACES: &[u8] = b"namespaces";
+
 /// `Meta`: the collection epoch, a counter of 64 bits.
 pub const EPOCH: &[u8] = b"epoch";
 
+/// `Meta`: where the store's clock stood, 64 bits.
+pub const CLOCK: &[u8] = b"clock";
+
 /// `Meta`: the format version, 32 bits.
 pub const FORMAT: &[u8] = b"format";
+
+/// `Meta`: present while a process has the store open, and after one that did not close it.
+pub const UNCLEAN: &[u8] = b"unclean";
+
+/// `Meta`: present while files that no record points to may be left from an unclean end.
+pub const ORPHANS: &[u8] = b"orphans";
 
 /// Splits namespace NUL rest.
 pub fn split_namespace(key: &[u8]) -> Option<(Namespace, &[u8])> {

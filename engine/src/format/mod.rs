@@ -7,7 +7,10 @@ mod records;
 mod sums;
 
 pub use codec::Malformed;
-pub use records::{BlobRecord, Health, MemberRecord, NameRecord, Placement, UploadRecord, UploadSink};
+pub use records::{
+    AllowanceRecord, BlobRecord, CandidateRecord, Health, MemberRecord, NameRecord, Placement, UploadRecord,
+    UploadSink, UsageRecord,
+};
 pub use sums::ChunkSums;
 
 /// The store's format. A store of another version is refused.

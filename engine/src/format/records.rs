@@ -4,9 +4,12 @@ use super::{
     codec::{Decoder, Encoder, Malformed},
     sums::{ChunkSums, Sums},
 };
-use crate::{Algorithm, Digest, Namespace, digest::SavedState};
+use crate::{Algorithm, Digest, Namespace, clock::Moment, digest::SavedState};
 
 const RECORD_VERSION: u8 = 1;
+
+/// Names have a time by the store's clock since this version.
+const NAME_VERSION: u8 = 2;
 
 /// Where a blob's bytes are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,8 +75,8 @@ impl BlobRecord {
 /// `Members`: version (8 bits), time (64 bits), label to the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemberRecord {
-    /// When it became a member, milliseconds since 1970.
-    pub since_unix_ms: u64,
+    /// When it became a member, milliseconds by the store's clock.
+    pub since_clock_ms: u64,
     /// What the caller wants to know about this member; empty for plain content.
     pub label: Vec<u8>,
 }
@@ -81,39 +84,121 @@ pub struct MemberRecord {
 impl MemberRecord {
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Encoder::new(RECORD_VERSION);
-        out.u64(self.since_unix_ms);
+        out.u64(self.since_clock_ms);
         out.rest(&self.label);
         out.finish()
     }
 
     pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut from = Decoder::new("member", RECORD_VERSION, bytes)?;
-        Ok(MemberRecord { since_unix_ms: from.u64()?, label: from.rest().to_vec() })
+        Ok(MemberRecord { since_clock_ms: from.u64()?, label: from.rest().to_vec() })
     }
 }
 
-/// `Names`: version (8 bits), time (64 bits), digest.
+/// `Names`: version 2 (8 bits), wall clock, store's clock (64 bits each), digest. Version 1 has only
+/// the wall clock, at which the store's clock of those times is taken to have stood.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NameRecord {
-    /// When it was bound, milliseconds since 1970.
-    pub bound_unix_ms: u64,
+    /// When it was bound.
+    pub bound: Moment,
     pub digest: Digest,
 }
 
 impl NameRecord {
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Encoder::new(RECORD_VERSION);
-        out.u64(self.bound_unix_ms);
+        let mut out = Encoder::new(NAME_VERSION);
+        out.u64(self.bound.unix_ms);
+        out.u64(self.bound.clock_ms);
         self.digest.encode(out.raw());
         out.finish()
     }
 
     pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
-        let mut from = Decoder::new("name", RECORD_VERSION, bytes)?;
-        let bound_unix_ms = from.u64()?;
+        let is_current = bytes.first() == Some(&NAME_VERSION);
+        let version = if is_current { NAME_VERSION } else { RECORD_VERSION };
+        let mut from = Decoder::new("name", version, bytes)?;
+        let unix_ms = from.u64()?;
+        let clock_ms = if is_current { from.u64()? } else { unix_ms };
         let digest = from.with(Digest::decode)?;
         from.finish()?;
-        Ok(NameRecord { bound_unix_ms, digest })
+        Ok(NameRecord { bound: Moment { unix_ms, clock_ms }, digest })
+    }
+}
+
+/// `Sizes` of quotas, and the number of namespaces: version (8 bits), used and allowed (64 bits
+/// each).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AllowanceRecord {
+    pub used: u64,
+    /// What is used may be more than this, if it was lowered.
+    pub max: u64,
+}
+
+impl AllowanceRecord {
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Encoder::new(RECORD_VERSION);
+        out.u64(self.used);
+        out.u64(self.max);
+        out.finish()
+    }
+
+    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut from = Decoder::new("allowance", RECORD_VERSION, bytes)?;
+        let (used, max) = (from.u64()?, from.u64()?);
+        from.finish()?;
+        Ok(AllowanceRecord { used, max })
+    }
+}
+
+/// `Usage`: version (8 bits), pulls, wall clock and store's clock of the last one (64 bits each).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UsageRecord {
+    /// How often the document was pulled; at least 1.
+    pub pulls: u64,
+    /// When it was pulled last.
+    pub pulled: Moment,
+}
+
+impl UsageRecord {
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Encoder::new(RECORD_VERSION);
+        out.u64(self.pulls);
+        out.u64(self.pulled.unix_ms);
+        out.u64(self.pulled.clock_ms);
+        out.finish()
+    }
+
+    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut from = Decoder::new("usage", RECORD_VERSION, bytes)?;
+        let pulls = from.u64()?;
+        let pulled = Moment { unix_ms: from.u64()?, clock_ms: from.u64()? };
+        from.finish()?;
+        Ok(UsageRecord { pulls, pulled })
+    }
+}
+
+/// `Garbage`: since (64 bits), then told (64 bits) if there is such an epoch. Without a version, as
+/// it began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CandidateRecord {
+    /// The epoch in which it lost what kept it, or came to be with nothing that keeps it.
+    pub since: u64,
+    /// The epoch in which somebody was last told that it is there.
+    pub told: Option<u64>,
+}
+
+impl CandidateRecord {
+    pub fn encode(&self) -> Vec<u8> {
+        let told = self.told.map(u64::to_le_bytes);
+        [self.since.to_le_bytes().as_slice(), told.as_ref().map_or(&[], |told| told.as_slice())].concat()
+    }
+
+    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        let malformed = Malformed { record: "candidate" };
+        let (since, told) = bytes.split_at_checked(8).ok_or(malformed)?;
+        let number = |bytes: &[u8]| bytes.try_into().map(u64::from_le_bytes).map_err(|_| malformed);
+        let told = if told.is_empty() { None } else { Some(number(told)?) };
+        Ok(CandidateRecord { since: number(since)?, told })
     }
 }
 
@@ -206,10 +291,18 @@ mod tests {
             sums: sums(&[0; 65_537]).finish(),
         };
         assert_eq!(hex(&blob.encode()), "01010201000100000000001002000000eb8e97d78def02d2");
-        let member = MemberRecord { since_unix_ms: 1, label: b"type".to_vec() };
+        let member = MemberRecord { since_clock_ms: 1, label: b"type".to_vec() };
         assert_eq!(hex(&member.encode()), "01010000000000000074797065");
-        let name = NameRecord { bound_unix_ms: 2, digest: digest() };
-        assert_eq!(hex(&name.encode()), format!("01020000000000000001{}", "ab".repeat(32)));
+        let name = NameRecord { bound: Moment { unix_ms: 2, clock_ms: 3 }, digest: digest() };
+        assert_eq!(hex(&name.encode()), format!("020200000000000000030000000000000001{}", "ab".repeat(32)));
+        let usage = UsageRecord { pulls: 4, pulled: Moment { unix_ms: 5, clock_ms: 6 } };
+        let allowance = AllowanceRecord { used: 7, max: 8 };
+        assert_eq!(hex(&allowance.encode()), "0107000000000000000800000000000000");
+        assert_eq!(hex(&usage.encode()), "01040000000000000005000000000000000600000000000000");
+        let candidate = CandidateRecord { since: 4, told: None };
+        assert_eq!(hex(&candidate.encode()), "0400000000000000");
+        let leased = CandidateRecord { since: 4, told: Some(5) };
+        assert_eq!(hex(&leased.encode()), "04000000000000000500000000000000");
         let upload = UploadRecord {
             namespace: Namespace::new("a").expect("valid"),
             algorithm: Algorithm::Blake3,
@@ -223,6 +316,14 @@ mod tests {
     }
 
     #[test]
+    fn a_name_of_the_first_version_was_bound_when_the_wall_clock_says() {
+        let first = [[1, 2, 0, 0, 0, 0, 0, 0, 0, 1].as_slice(), &[0xab; 32]].concat();
+        let bound = Moment { unix_ms: 2, clock_ms: 2 };
+        assert_eq!(NameRecord::decode(&first), Ok(NameRecord { bound, digest: digest() }));
+        assert!(NameRecord::decode(&[&[3], &first[1..]].concat()).is_err(), "a version of the future");
+    }
+
+    #[test]
     fn keys_are_what_they_were_and_come_apart_again() {
         let ns = Namespace::new("a/b").expect("valid");
         let (ab, named) = ("ab".repeat(32), "612f6200");
@@ -233,7 +334,10 @@ mod tests {
         let edge = keys::edge(&ns, &digest(), EdgeKind::Refers, &digest());
         assert_eq!(hex(&edge), format!("{named}01{ab}0201{ab}"));
         assert_eq!(hex(&keys::unheld(&digest())), format!("0001{ab}"));
+        assert_eq!(hex(&keys::emptied(&ns)), named);
         assert_eq!(hex(keys::EPOCH), hex(b"epoch"));
+        assert_eq!(hex(&keys::quota("a/b")), "00612f62");
+        assert_eq!([keys::CLOCK, keys::SIZED, keys::NAMESPACES], [&b"clock"[..], b"sized", b"namespaces"]);
 
         assert_eq!(keys::split_member(&keys::member(&ns, &digest())), Some((ns.clone(), digest())));
         assert_eq!(keys::split_holder(&keys::holder(&digest(), &ns)), Some((digest(), ns.clone())));
@@ -248,7 +352,9 @@ mod tests {
         let state = Hasher::new(Algorithm::Sha256).save().expect("storable");
         let blob =
             BlobRecord { health: Health::Damaged, placement: Placement::Inline, size: 9, sums: sums(&[1; 9]).finish() };
-        let name = NameRecord { bound_unix_ms: 5, digest: digest() };
+        let name = NameRecord { bound: Moment { unix_ms: 5, clock_ms: 4 }, digest: digest() };
+        let usage = UsageRecord { pulls: 1, pulled: Moment { unix_ms: 2, clock_ms: 3 } };
+        let leased = CandidateRecord { since: 4, told: Some(u64::MAX) };
         let upload = UploadRecord {
             namespace: Namespace::new("x").expect("valid"),
             algorithm: Algorithm::Sha256,
@@ -259,11 +365,22 @@ mod tests {
         };
         assert_eq!(BlobRecord::decode(&blob.encode()), Ok(blob.clone()));
         assert_eq!(NameRecord::decode(&name.encode()), Ok(name.clone()));
+        let allowance = AllowanceRecord { used: 7, max: 8 };
+        assert_eq!(AllowanceRecord::decode(&allowance.encode()), Ok(allowance));
+        assert_eq!(UsageRecord::decode(&usage.encode()), Ok(usage.clone()));
         let back = UploadRecord::decode(&upload.encode()).expect("own bytes");
         assert_eq!((back.offset, back.sink, back.hash_state), (70_000, UploadSink::File, upload.hash_state.clone()));
+        for record in [leased, CandidateRecord { told: None, ..leased }] {
+            assert_eq!(CandidateRecord::decode(&record.encode()), Ok(record));
+        }
+        for cut in (0..8).chain(9..16).chain(17..20) {
+            assert!(CandidateRecord::decode(&[1; 20][..cut]).is_err(), "{cut} bytes");
+        }
         for (record, accepts) in [
             (blob.encode(), (|bytes| BlobRecord::decode(bytes).is_ok()) as fn(&[u8]) -> bool),
             (name.encode(), |bytes| NameRecord::decode(bytes).is_ok()),
+            (allowance.encode(), |bytes| AllowanceRecord::decode(bytes).is_ok()),
+            (usage.encode(), |bytes| UsageRecord::decode(bytes).is_ok()),
             (upload.encode(), |bytes| UploadRecord::decode(bytes).is_ok()),
         ] {
             for cut in 0..record.len() {

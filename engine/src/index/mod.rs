@@ -40,10 +40,14 @@ pub enum Table {
     Uploads,
     /// digest -> epoch in which it lost its last holder
     Garbage,
+    /// namespace, digest -> how often and when a document was pulled
+    Usage,
+    /// namespace -> bytes of its members; quota -> bytes used and allowed
+    Sizes,
 }
 
 impl Table {
-    pub const ALL: [Table; 12] = [
+    pub const ALL: [Table; 14] = [
         Table::Meta,
         Table::Blobs,
         Table::Bytes,
@@ -56,6 +60,8 @@ impl Table {
         Table::Reverse,
         Table::Uploads,
         Table::Garbage,
+        Table::Usage,
+        Table::Sizes,
     ];
 
     /// The column family's name.
@@ -73,6 +79,8 @@ impl Table {
             Table::Reverse => "reverse",
             Table::Uploads => "uploads",
             Table::Garbage => "garbage",
+            Table::Usage => "usage",
+            Table::Sizes => "sizes",
         }
     }
 }

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     Algorithm, Digest,
+    collect::Pin,
     digest::{Hasher, SavedState},
     error::{Error, Result},
     format::{BlobRecord, ChunkSums, Health, Placement, UploadRecord, UploadSink},
@@ -57,7 +58,8 @@ enum Sink {
     Held(Box<Held>),
     File(Box<FileSink>),
     /// Content the store has already: the bytes are hashed and dropped.
-    Known(Digest),
+    /// The pin keeps it there.
+    Known(Digest, Option<Pin>),
 }
 
 pub(super) fn means(store: &Store) -> Means {
@@ -124,9 +126,9 @@ impl Intake {
     }
 
     /// The content is stored already (only asked before the first byte): hash, do not write.
-    pub fn known(&mut self, digest: Digest) {
+    pub fn known(&mut self, digest: Digest, pin: Pin) {
         assert_eq!(self.offset, 0, "only an empty upload can be skipped");
-        self.sink = Sink::Known(digest);
+        self.sink = Sink::Known(digest, Some(pin));
         self.hasher = Hasher::new(digest.algorithm());
     }
 
@@ -141,7 +143,7 @@ impl Intake {
 
     /// A request ended before the upload did: bytes that were only hashed do not count.
     pub fn forget_known(&mut self) {
-        if matches!(self.sink, Sink::Known(_)) {
+        if matches!(self.sink, Sink::Known(..)) {
             *self = Intake::new(self.algorithm());
         }
     }
@@ -163,7 +165,7 @@ impl Intake {
                 Sink::Memory(content) => content.extend_from_slice(now),
                 Sink::Held(held) => held.push(now),
                 Sink::File(file) => file.push(now),
-                Sink::Known(_) => {}
+                Sink::Known(..) => {}
             }
             self.offset += now.len() as u64;
             taken(self.offset);
@@ -234,7 +236,7 @@ impl Intake {
             }
         }
         match &mut self.sink {
-            Sink::Memory(_) | Sink::Held(_) | Sink::Known(_) => Ok(wanted),
+            Sink::Memory(_) | Sink::Held(_) | Sink::Known(..) => Ok(wanted),
             Sink::File(file) => file.room().await,
         }
     }
@@ -285,7 +287,7 @@ impl Intake {
                 self.named = true;
                 UploadSink::File
             }
-            Sink::Held(_) | Sink::Known(_) => unreachable!("written or forgotten above"),
+            Sink::Held(_) | Sink::Known(..) => unreachable!("written or forgotten above"),
         };
         Ok(self.record(namespace, sink))
     }
@@ -323,7 +325,7 @@ impl Intake {
             size: self.offset,
             sums: sums.finish(),
         };
-        let mut proven = Proven { digest: found, record: None, inline: Bytes::new(), upload: Some(id) };
+        let mut proven = Proven { digest: found, record: None, inline: Bytes::new(), pin: None, upload: Some(id) };
         let mut staged = None;
         match self.sink {
             Sink::Memory(content) => {
@@ -339,7 +341,8 @@ impl Intake {
                     is_committed: false,
                 });
             }
-            Sink::Held(_) | Sink::Known(_) => {}
+            Sink::Held(_) => {}
+            Sink::Known(_, pin) => proven.pin = pin,
         }
         Ok(Sealed { proven, size: self.offset, staged })
     }
@@ -349,8 +352,10 @@ impl Intake {
         if !matches!(self.sink, Sink::Held(_)) {
             return Ok(());
         }
-        if store.is_stored(digest).await? {
-            self.sink = Sink::Known(*digest);
+        if let Some(pin) = store.leases.pin(digest)
+            && store.is_stored(digest).await?
+        {
+            self.sink = Sink::Known(*digest, Some(pin));
             return Ok(());
         }
         self.write_held(store).await?;
@@ -376,7 +381,7 @@ impl Intake {
             Sink::Memory(content) => hasher.update(content),
             Sink::Held(held) => held.hash(&mut hasher),
             Sink::File(file) => file.read_back(self.offset, |bytes| hasher.update(bytes)).await?,
-            Sink::Known(digest) => {
+            Sink::Known(digest, _) => {
                 // Only reached when the client names a second algorithm after announcing a digest.
                 return Err(Error::DigestMismatch { expected: *digest, found: self.hasher.clone().finish() });
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{UploadId, session::delete_record};
-use crate::{Digest, format::BlobRecord, io::Handle, store::Store};
+use crate::{Digest, collect::Pin, format::BlobRecord, io::Handle, store::Store};
 
 /// What is known of sealed content, without its file.
 pub(crate) struct Proven {
@@ -14,6 +14,8 @@ pub(crate) struct Proven {
     pub record: Option<BlobRecord>,
     /// The content, when its placement is inline.
     pub inline: Bytes,
+    /// Keeps content that was stored already until the commit is decided.
+    pub pin: Option<Pin>,
     /// The session it came from, whose record goes with the commit.
     pub upload: Option<UploadId>,
 }

@@ -14,6 +14,7 @@ use std::{
 use super::intake::Intake;
 use crate::{
     Algorithm, Namespace,
+    collect::{Leases, QuietUpload},
     commit::decoded,
     error::{Error, Result, What},
     format::{UploadRecord, UploadSink},
@@ -78,6 +79,8 @@ pub(super) struct Session {
     pub offset: AtomicU64,
     /// Monotonic milliseconds of the last writer's end.
     touched_ms: AtomicU64,
+    /// Epoch of the last writer's end.
+    touched_epoch: AtomicU64,
     pub state: Arc<tokio::sync::Mutex<State>>,
 }
 
@@ -97,6 +100,11 @@ impl Session {
         self.touched_ms.store(millis(now), Ordering::Relaxed);
     }
 
+    fn is_quiet_since(&self, latest: Option<u64>) -> bool {
+        let touched = self.touched_epoch.load(Ordering::Relaxed);
+        !self.claimed.load(Ordering::Acquire) && latest.is_some_and(|latest| touched <= latest)
+    }
+
     fn quiet_for(&self, now: Duration) -> Duration {
         Duration::from_millis(millis(now).saturating_sub(self.touched_ms.load(Ordering::Relaxed)))
     }
@@ -110,6 +118,7 @@ fn millis(time: Duration) -> u64 {
 pub(super) struct Claim {
     pub session: Arc<Session>,
     environment: Arc<dyn crate::environment::Environment>,
+    leases: Arc<Leases>,
 }
 
 impl Claim {
@@ -117,13 +126,15 @@ impl Claim {
         if session.claimed.swap(true, Ordering::AcqRel) {
             return Err(Error::Busy);
         }
-        Ok(Claim { session, environment: store.options.environment.clone() })
+        let (environment, leases) = (store.options.environment.clone(), store.leases.clone());
+        Ok(Claim { session, environment, leases })
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
         self.session.touch(self.environment.monotonic());
+        self.session.touched_epoch.store(self.leases.epoch(), Ordering::Relaxed);
         self.session.claimed.store(false, Ordering::Release);
     }
 }
@@ -150,6 +161,7 @@ impl Sessions {
             claimed: AtomicBool::new(false),
             offset: AtomicU64::new(offset),
             touched_ms: AtomicU64::new(millis(store.options.environment.monotonic())),
+            touched_epoch: AtomicU64::new(store.leases.epoch()),
             state: Arc::new(tokio::sync::Mutex::new(state)),
         };
         self.known.lock().expect("no panic holds it").insert(id, Arc::new(session));
@@ -243,6 +255,33 @@ impl Sessions {
                 }
             }
         }
+    }
+
+    /// Uploads without a writer that were last written to at epoch `latest` or before.
+    pub fn quiet(&self, latest: Option<u64>) -> Vec<QuietUpload> {
+        let known = self.known.lock().expect("no panic holds it");
+        let quiet = known.values().filter(|session| session.is_quiet_since(latest));
+        quiet
+            .map(|session| QuietUpload {
+                id: session.id,
+                namespace: session.namespace.clone(),
+                offset: session.offset.load(Ordering::Acquire),
+                since: session.touched_epoch.load(Ordering::Relaxed),
+            })
+            .collect()
+    }
+
+    /// Discards an upload if it is quiet since epoch `latest` or before. Gives whether it was.
+    pub async fn discard_quiet(&self, store: &Store, id: UploadId, latest: Option<u64>) -> Result<bool> {
+        let session = self.known.lock().expect("no panic holds it").get(&id).cloned();
+        let Some(session) = session else { return Ok(false) };
+        let Ok(mut state) = session.state.clone().try_lock_owned() else { return Ok(false) };
+        if state.ended || !session.is_quiet_since(latest) {
+            return Ok(false);
+        }
+        self.discard(store, &session, &mut state).await?;
+        add(&store.counters.uploads_collected, 1);
+        Ok(true)
     }
 
     /// Ends a session and gives its bytes up.

@@ -69,10 +69,9 @@ impl Upload {
         if let Some(digest) = digest
             && self.offset() == 0
         {
-            if self.store.is_stored(&digest).await? {
-                self.intake_mut().known(digest);
-            } else {
-                self.intake_mut().expect(digest.algorithm());
+            match self.store.leases.pin(&digest) {
+                Some(pin) if self.store.is_stored(&digest).await? => self.intake_mut().known(digest, pin),
+                _ => self.intake_mut().expect(digest.algorithm()),
             }
         }
         Ok(())

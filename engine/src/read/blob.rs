@@ -97,25 +97,28 @@ impl Blob {
 
 /// Looks content up without opening it.
 pub(crate) async fn find(store: &Store, namespace: &Namespace, digest: &Digest) -> Result<Found> {
-    let label = member_label(store, namespace, digest).await?;
-    let size = match store.open_cache.get(digest) {
-        Ok(opened) => opened.record.size,
-        Err(_) => sound_record(store, digest).await?.size,
+    let look = || async {
+        let label = member_label(store, namespace, digest).await?;
+        let size = match store.open_cache.get(digest) {
+            Ok(opened) => opened.record.size,
+            Err(_) => sound_record(store, digest).await?.size,
+        };
+        Ok(Found { size, label })
     };
-    Ok(Found { size, label })
+    store.leases.telling(namespace, digest, look).await
 }
 
 /// Looks content up and opens it.
 pub(crate) async fn open(store: &Arc<Store>, namespace: &Namespace, digest: &Digest) -> Result<Blob> {
-    let label = member_label(store, namespace, digest).await?;
+    let mut label = member_label(store, namespace, digest).await?;
+    if !label.is_empty() {
+        // Who reads a document may go on to build on it without pushing it again.
+        label = store.leases.telling(namespace, digest, || member_label(store, namespace, digest)).await?;
+    }
     let opened = match store.open_cache.get(digest) {
-        Ok(opened) => opened,
+        Ok(cached) => cached,
         Err(ticket) => {
-            let record = sound_record(store, digest).await?;
-            let source = match record.placement {
-                Placement::Inline => Source::Inline(inline(store, digest, &record).await?),
-                Placement::File => Source::File(file(store, digest).await?),
-            };
+            let (record, source) = opened(store, digest).await?;
             let opened = Arc::new(Opened { record, source });
             store.open_cache.put(digest, &ticket, opened.clone());
             opened
@@ -139,26 +142,69 @@ async fn sound_record(store: &Store, digest: &Digest) -> Result<BlobRecord> {
     }
 }
 
-async fn inline(store: &Arc<Store>, digest: &Digest, record: &BlobRecord) -> Result<Bytes> {
-    let content = store.get(Table::Bytes, &digest.to_key()).await?.unwrap_or_default();
-    let mut chunks = content.chunks(usize::try_from(record.sums.chunk_bytes).unwrap_or(usize::MAX)).enumerate();
-    let verified = chunks.try_for_each(|(at, chunk)| record.sums.verify(at, chunk));
-    match verified {
-        Ok(()) if content.len() as u64 == record.size => Ok(content.into()),
-        Ok(()) => Err(damaged(store, digest, content.len() as u64, (0, 0)).await),
-        Err(sums) => Err(damaged(store, digest, 0, sums).await),
+/// Opens the bytes of sound content.
+async fn opened(store: &Arc<Store>, digest: &Digest) -> Result<(BlobRecord, Source)> {
+    if let Ok(opened) = try_open(store, digest).await? {
+        return Ok(opened);
+    }
+    // The bytes are not there or wrong; but between the record and them the content may have been
+    // collected, and even stored again. Under this lock no file comes or goes.
+    let _lock = store.lock_placing(Store::placing_slot(digest)).await;
+    let mut tries_left = TRIES;
+    loop {
+        match try_open(store, digest).await? {
+            Ok(opened) => return Ok(opened),
+            Err(_) if tries_left > 0 => tries_left -= 1,
+            // The index says that the bytes are here, so their absence, or something else in their
+            // place, is damage.
+            Err(Wrong { absent, offset, sums }) => {
+                let alarm = damaged(store, digest, offset, sums).await;
+                return Err(if absent { Error::NotFound { what: What::Blob } } else { alarm });
+            }
+        }
     }
 }
 
-async fn file(store: &Arc<Store>, digest: &Digest) -> Result<Handle> {
+/// How often inline content that looks damaged is read again: each time it would have to be
+/// collected and stored again between two reads of the index.
+const TRIES: u32 = 3;
+
+/// Bytes that are not what the record says.
+struct Wrong {
+    /// There is no file.
+    absent: bool,
+    offset: u64,
+    /// Expected, found.
+    sums: (u32, u32),
+}
+
+async fn try_open(store: &Arc<Store>, digest: &Digest) -> Result<std::result::Result<(BlobRecord, Source), Wrong>> {
+    let record = sound_record(store, digest).await?;
+    let source = match record.placement {
+        Placement::Inline => inline(store, digest, &record).await?.map(Source::Inline),
+        Placement::File => file(store, digest).await?.map(Source::File),
+    };
+    Ok(source.map(|source| (record, source)))
+}
+
+async fn inline(store: &Store, digest: &Digest, record: &BlobRecord) -> Result<std::result::Result<Bytes, Wrong>> {
+    let content = store.get(Table::Bytes, &digest.to_key()).await?.unwrap_or_default();
+    let mut chunks = content.chunks(usize::try_from(record.sums.chunk_bytes).unwrap_or(usize::MAX)).enumerate();
+    let verified = chunks.try_for_each(|(at, chunk)| record.sums.verify(at, chunk));
+    Ok(match verified {
+        Ok(()) if content.len() as u64 == record.size => Ok(content.into()),
+        Ok(()) => Err(Wrong { absent: false, offset: content.len() as u64, sums: (0, 0) }),
+        Err(sums) => Err(Wrong { absent: false, offset: 0, sums }),
+    })
+}
+
+async fn file(store: &Store, digest: &Digest) -> Result<std::result::Result<Handle, Wrong>> {
     match store.tier.open(digest).await {
-        Ok(handle) => Ok(handle),
-        // The index says that the bytes are here, so their absence, or something else in their
-        // place, is damage. Any other failure may pass.
+        Ok(handle) => Ok(Ok(handle)),
         Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::InvalidData) => {
-            drop(damaged(store, digest, 0, (0, 0)).await);
-            Err(Error::NotFound { what: What::Blob })
+            Ok(Err(Wrong { absent: true, offset: 0, sums: (0, 0) }))
         }
+        // Any other failure may pass.
         Err(error) => Err(Error::io("opening a blob", error)),
     }
 }

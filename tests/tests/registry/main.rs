@@ -7,3 +7,4 @@ mod clients;
 mod durability;
 mod large;
 mod protocol;
+mod soak;

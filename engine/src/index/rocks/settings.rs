@@ -168,12 +168,19 @@ fn separate_values(cf: &mut Options, cache: &Cache) {
     cf.set_blob_cache(cache);
 }
 
-/// Whether single keys are looked up that often are not there: most look-ups of a push, and HEAD of
-/// what a client is about to push. The other tables are scanned, or asked for what another one has
+/// Whether single keys are looked up that often are not there: most look-ups of a push, HEAD of what
+/// a client is about to push, quotas that nobody set and pulls that did not happen. The other tables
+/// are scanned, or asked for what another one has
 /// just promised; a filter there would only take room in the cache.
 fn is_asked_for_absent_keys(table: Table) -> bool {
     match table {
-        Table::Blobs | Table::Members | Table::Namespaces | Table::Names | Table::Uploads => true,
+        Table::Blobs
+        | Table::Members
+        | Table::Namespaces
+        | Table::Names
+        | Table::Uploads
+        | Table::Usage
+        | Table::Sizes => true,
         Table::Meta
         | Table::Bytes
         | Table::Holders

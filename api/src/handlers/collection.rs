@@ -1,0 +1,31 @@
+//! Collection as operators see it: begin a run, see the last one.
+
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header::CACHE_CONTROL};
+
+use super::{
+    error_map::{Failure, Outcome},
+    reply,
+};
+use crate::{body::ResponseBody, protocol::ErrorCode, registry::Registry, server::Peer};
+
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+
+/// `GET /v2/_orlop/gc`: what collection does and did. `POST`: asks for a run; 202, or 409 while one
+/// is under way.
+pub fn answer(registry: &Registry, method: &Method, peer: Option<&Peer>, headers: &HeaderMap) -> Outcome {
+    if !registry.policy.operators.admit(peer.map(|peer| peer.address.ip()), headers) {
+        let message = "operators ask from the machine itself; \"http.operators\" can allow more";
+        return Err(Failure::new(StatusCode::FORBIDDEN, ErrorCode::Denied, message));
+    }
+    let Some(maintenance) = registry.maintenance.get() else {
+        return Err(Failure::new(StatusCode::NOT_FOUND, ErrorCode::Unsupported, "this registry does not collect"));
+    };
+    let status = match *method {
+        Method::POST if maintenance.start_collection() => StatusCode::ACCEPTED,
+        Method::POST => StatusCode::CONFLICT,
+        _ => StatusCode::OK,
+    };
+    let mut response: Response<ResponseBody> = reply::json(status, maintenance.collection());
+    response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
+    Ok(response)
+}

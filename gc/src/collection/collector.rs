@@ -1,0 +1,266 @@
+//! Collection in the background: the clock of the epochs, runs in an interval or on request, one at
+//! a time.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use orlop_engine::Engine;
+use serde::Serialize;
+use tokio::{
+    sync::Notify,
+    task::JoinHandle,
+    time::{Instant, MissedTickBehavior, interval_at, sleep},
+};
+
+use super::{
+    Clock,
+    options::Options,
+    report::Report,
+    run::{Flow, collect},
+};
+use crate::{
+    maintenance::{Governed, maintain},
+    retention::Retention,
+};
+
+/// The most that a run is put off at random, so that many servers do not begin together.
+const JITTER_MAX: Duration = Duration::from_secs(30);
+
+/// When runs begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Schedule {
+    pub clock: Clock,
+    pub runs: Runs,
+}
+
+/// When runs begin by themselves; on request they always do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Runs {
+    Never,
+    /// Soon after the start.
+    Once,
+    /// So long after the end of the last one, and a little at random.
+    Every(Duration),
+}
+
+impl Runs {
+    /// How long to wait for the next run, of which this is the first or not.
+    fn wait(self, is_first: bool) -> Option<Duration> {
+        match self {
+            Runs::Every(interval) if is_first => Some(jitter(interval)),
+            Runs::Every(interval) => Some(interval + jitter(interval)),
+            Runs::Once if is_first => Some(jitter(JITTER_MAX)),
+            Runs::Once | Runs::Never => None,
+        }
+    }
+}
+
+/// Runs collections of one engine. Cloning shares it.
+#[derive(Clone)]
+pub struct Collector {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    engine: Engine,
+    options: Options,
+    state: Mutex<State>,
+    /// Somebody asked for a run.
+    asked: Notify,
+    /// Policies that a run follows and applies before.
+    governed: Option<Governed>,
+    is_stopping: AtomicBool,
+    stopping: Arc<Notify>,
+}
+
+#[derive(Default)]
+struct State {
+    /// How far the run is that is under way.
+    running: Option<Report>,
+    /// A run was asked for and has not begun.
+    is_asked: bool,
+    last: Option<Report>,
+    last_error: Option<String>,
+    runs: u64,
+}
+
+/// What the collector does and did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Status {
+    pub epoch: u64,
+    /// About how many entries the garbage table has.
+    pub candidates: u64,
+    /// Runs that ended.
+    pub runs: u64,
+    /// How far a run under way is.
+    pub running: Option<Report>,
+    /// The last run that ended.
+    pub last: Option<Report>,
+    /// Why the last run failed, if it did.
+    pub error: Option<String>,
+}
+
+impl Collector {
+    pub fn new(engine: Engine, options: Options) -> Self {
+        Collector::with(engine, options, None)
+    }
+
+    /// Each run begins with removing the names that the policies drop. Then it keeps the documents
+    /// without a name that they keep, whatever `options.keep` is.
+    pub fn governed(engine: Engine, options: Options, retention: Arc<Retention>) -> Self {
+        Collector::with(engine, options, Some(retention))
+    }
+
+    fn with(engine: Engine, options: Options, retention: Option<Arc<Retention>>) -> Self {
+        let stopping = Arc::new(Notify::new());
+        let governed = retention.map(|retention| Governed { retention, stopping: stopping.clone() });
+        Collector {
+            shared: Arc::new(Shared {
+                engine,
+                options,
+                state: Mutex::default(),
+                asked: Notify::new(),
+                governed,
+                is_stopping: AtomicBool::new(false),
+                stopping,
+            }),
+        }
+    }
+
+    /// Asks for a run as soon as possible. Gives whether this is new: false while one is under way
+    /// or asked for.
+    pub fn start(&self) -> bool {
+        let mut state = self.shared.state();
+        if state.running.is_some() || state.is_asked {
+            return false;
+        }
+        state.is_asked = true;
+        self.shared.asked.notify_one();
+        true
+    }
+
+    pub fn status(&self) -> Status {
+        let engine = &self.shared.engine;
+        let state = self.shared.state();
+        Status {
+            epoch: engine.epoch(),
+            candidates: engine.candidates_estimate(),
+            runs: state.runs,
+            running: state.running.clone(),
+            last: state.last.clone(),
+            error: state.last_error.clone(),
+        }
+    }
+
+    /// Begins to work in the background. Call inside a tokio runtime.
+    pub fn spawn(&self, schedule: Schedule) -> Background {
+        let clock = tokio::spawn(tick(self.shared.clone(), schedule.clock.epoch()));
+        let runs = tokio::spawn(run_all(self.shared.clone(), schedule.runs));
+        Background { shared: self.shared.clone(), clock, runs }
+    }
+}
+
+/// The tasks of a collector.
+pub struct Background {
+    shared: Arc<Shared>,
+    clock: JoinHandle<()>,
+    runs: JoinHandle<()>,
+}
+
+impl Background {
+    /// Ends the tasks; a run under way ends after the few steps it is at.
+    pub async fn stop(self) {
+        self.shared.is_stopping.store(true, Ordering::SeqCst);
+        self.shared.stopping.notify_one();
+        if self.runs.await.is_err() {
+            tracing::error!("the collector panicked");
+        }
+        self.clock.abort();
+    }
+}
+
+/// Advances the epoch: at most once in its length, by a clock that only goes forward.
+async fn tick(shared: Arc<Shared>, epoch: Duration) {
+    let mut ticks = interval_at(Instant::now() + epoch, epoch);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = shared.engine.advance_epoch().await {
+            tracing::warn!(%error, "the epoch could not be advanced; nothing is collected meanwhile");
+            return;
+        }
+    }
+}
+
+async fn run_all(shared: Arc<Shared>, runs: Runs) {
+    let mut wait = runs.wait(true);
+    loop {
+        let due = async {
+            match wait {
+                Some(wait) => sleep(wait).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = shared.stopping.notified() => return,
+            () = shared.asked.notified() => {}
+            () = due => {}
+        }
+        shared.run().await;
+        if shared.is_stopping.load(Ordering::SeqCst) {
+            return;
+        }
+        wait = runs.wait(false);
+    }
+}
+
+/// A random part of a tenth of the interval.
+fn jitter(interval: Duration) -> Duration {
+    let most = (interval / 10).min(JITTER_MAX);
+    let random = RandomState::new().hash_one(0u8);
+    most.mul_f64((random >> 11) as f64 / (1u64 << 53) as f64)
+}
+
+impl Shared {
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().expect("no panic holds it")
+    }
+
+    async fn run(&self) {
+        {
+            let mut state = self.state();
+            state.is_asked = false;
+            state.running = Some(Report { epoch: self.engine.epoch(), ..Report::default() });
+        }
+        let mut progress = |so_far: &Report| {
+            self.state().running = Some(so_far.clone());
+            if self.is_stopping.load(Ordering::SeqCst) { Flow::Break(()) } else { Flow::Continue(()) }
+        };
+        let outcome = match &self.governed {
+            Some(governed) => maintain(&self.engine, &self.options, governed, &mut progress).await,
+            None => collect(&self.engine, &self.options, &mut progress).await,
+        };
+        let mut state = self.state();
+        state.running = None;
+        state.runs += 1;
+        match outcome {
+            Ok(report) => {
+                if !report.is_empty() {
+                    tracing::info!(removed = %report.removed, duration_ms = report.duration_ms, "collection");
+                }
+                state.last_error = None;
+                state.last = Some(report);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a collection ended early; the next one goes on");
+                state.last_error = Some(error.to_string());
+            }
+        }
+    }
+}
