@@ -113,11 +113,25 @@ impl Leases {
     where
         L: Future<Output = Result<T>>,
     {
+        self.telling_of(namespace, digest, look, |_| true).await
+    }
+
+    /// Like [`Leases::telling`]; what `is_told` says no to is looked up without a lease.
+    pub async fn telling_of<T, L>(
+        &self,
+        namespace: &Namespace,
+        digest: &Digest,
+        look: impl Fn() -> L,
+        is_told: impl Fn(&T) -> bool,
+    ) -> Result<T>
+    where
+        L: Future<Output = Result<T>>,
+    {
         let key = self.member_key(namespace, digest);
         loop {
             let ticket = self.shard(key).condemnations;
             let found = look().await?;
-            if self.tell(key, ticket) {
+            if !is_told(&found) || self.tell(key, ticket) {
                 return Ok(found);
             }
             self.wait_for(key).await;

@@ -110,11 +110,9 @@ pub(crate) async fn find(store: &Store, namespace: &Namespace, digest: &Digest) 
 
 /// Looks content up and opens it.
 pub(crate) async fn open(store: &Arc<Store>, namespace: &Namespace, digest: &Digest) -> Result<Blob> {
-    let mut label = member_label(store, namespace, digest).await?;
-    if !label.is_empty() {
-        // Who reads a document may go on to build on it without pushing it again.
-        label = store.leases.telling(namespace, digest, || member_label(store, namespace, digest)).await?;
-    }
+    // Who reads a document may go on to build on it without pushing it again.
+    let look = || member_label(store, namespace, digest);
+    let label = store.leases.telling_of(namespace, digest, look, |label| !label.is_empty()).await?;
     let opened = match store.open_cache.get(digest) {
         Ok(cached) => cached,
         Err(ticket) => {
