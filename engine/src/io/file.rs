@@ -11,6 +11,7 @@
 use std::{
     any::Any,
     io::{self, IoSliceMut},
+    num::NonZeroU64,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::{
         Arc, Mutex, PoisonError,
@@ -19,11 +20,18 @@ use std::{
 };
 
 use rustix::{
-    fs::FallocateFlags,
+    fs::{Advice, FallocateFlags},
     io::{Errno, ReadWriteFlags},
 };
 
 use super::{ALIGNMENT, Buffer, Handle, check, root::Temporary};
+
+/// Reads of at least so many bytes are taken for parts of a long one: smaller ones are ranges that a
+/// client wants alone, and fetching more would only be in the way.
+const FETCH_AHEAD_FROM_BYTES: usize = 256 << 10;
+
+/// How much the kernel is asked to fetch at once where nothing is cached yet.
+const FETCH_AHEAD_BYTES: u64 = 4 << 20;
 
 /// An open file or directory below a root.
 pub(super) struct OpenFile {
@@ -130,6 +138,15 @@ impl OpenFile {
             }
         }
         Ok(true)
+    }
+
+    /// Has the kernel fetch what a read of much uncached content will want next. The kernel's own
+    /// read-ahead begins with a fraction of a read; content that was just pushed is all uncached.
+    pub(super) fn fetch_ahead(&self, offset: u64, len: usize) {
+        if len >= FETCH_AHEAD_FROM_BYTES {
+            // Advice only: what cannot be fetched fails when it is read.
+            let _ = rustix::fs::fadvise(&self.plain, offset, NonZeroU64::new(FETCH_AHEAD_BYTES), Advice::WillNeed);
+        }
     }
 
     /// Continues a read until the buffer holds `len` bytes or the file ends. `offset` is where

@@ -1,9 +1,9 @@
 //! The disk on io_uring.
 //!
 //! In: operations from any thread, through a bounded channel to a thread that owns a ring. Out:
-//! their answers. Writes and cold reads go through the ring, which does them without a thread that
-//! waits. Syncs, allocations and whatever takes a path are ordinary system calls on a blocking
-//! thread, as in [`Threads`]: the kernel would hand them to a worker thread of its own, which is one
+//! their answers. Writes go through the ring, which does them without a thread that waits. Reads,
+//! syncs, allocations and whatever takes a path are ordinary system calls on a blocking thread, as
+//! in [`Threads`]: the kernel would hand most of them to a worker thread of its own, which is one
 //! more change of threads for each, and the calls that belong together could not share one.
 //!
 //! What is true: a buffer belongs to its job on the ring's thread from the call until the
@@ -38,7 +38,6 @@ use super::{
     check,
     file::{OpenFile, advanced},
     root::Root,
-    threads::{Started, start_read},
 };
 
 /// Threads with a ring each, at most: one for each processor. While all processors hash, a single
@@ -295,14 +294,7 @@ impl Disk for Ring {
     }
 
     fn read(&self, file: &Handle, buffer: Buffer, offset: u64, len: usize) -> Op<Buffer> {
-        match start_read(file, buffer, offset, len) {
-            Started::Over(op) => op,
-            Started::Rest(file, buffer) => submit(self.ring(), move || async move {
-                let outcome = read_rest(&file, buffer, offset, len).await;
-                release(file);
-                outcome
-            }),
-        }
+        self.paths.read(file, buffer, offset, len)
     }
 
     fn sync(&self, file: &Handle, len: Option<u64>) -> Op<()> {

@@ -84,6 +84,7 @@ impl Disk for Threads {
         match start_read(file, buffer, offset, len) {
             Started::Over(op) => op,
             Started::Rest(file, mut buffer) => self.blocking.run(move || {
+                file.fetch_ahead(offset, len);
                 file.read_rest(&mut buffer, offset, len)?;
                 Ok(buffer)
             }),
