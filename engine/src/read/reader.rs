@@ -148,6 +148,10 @@ impl Reader {
         self.ahead = None;
         let buffer = read.map_err(|source| Error::io("reading a blob", source))?;
         let end = self.verify(offset, &buffer).await?;
+        if end <= self.range.start {
+            // The extent begins before what the caller wants, and the file ends before it.
+            return Err(damaged(&self.blob.store, &self.blob.digest, end, (0, 0)).await);
+        }
         let bytes = buffer.freeze();
         // A file that lost its end gives less than an extent; the next read finds the damage.
         if hot && end == self.extent_end(offset) {

@@ -68,6 +68,22 @@ async fn a_file_that_lost_its_end_is_damage_also_when_it_becomes_hot() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_range_beyond_the_end_of_a_cut_file_is_damage_also_when_it_becomes_hot() {
+    let root = tempfile::tempdir().expect("a directory");
+    let ns = namespace("app");
+    let engine = open(root.path(), &small()).await;
+    let bytes = content(25, 3_500_000);
+    let digest = push(&engine, &ns, &bytes).await;
+    let range = MIB + 900_000..MIB + 900_100;
+    let part = pull_range(&engine, &ns, &digest, range.clone()).await.expect("pulled");
+    assert_eq!(part, bytes[range.start as usize..range.end as usize]);
+    let file = std::fs::OpenOptions::new().write(true).open(file_of(root.path(), &digest)).expect("opened");
+    file.set_len(MIB + 256 * 1024).expect("cut");
+    let outcome = pull_range(&engine, &ns, &digest, range).await;
+    assert!(matches!(outcome, Err(Error::Damaged { .. })), "{:?}", outcome.map(|bytes| bytes.len()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_memory_for_it_nothing_is_hot() {
     let root = tempfile::tempdir().expect("a directory");
     let ns = namespace("app");
