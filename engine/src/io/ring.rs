@@ -28,7 +28,7 @@ use std::{
 
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_uring::{
-    buf::{BoundedBuf, IoBuf, IoBufMut},
+    buf::{BoundedBuf, IoBuf},
     fs::File,
 };
 
@@ -83,7 +83,7 @@ impl Ring {
         Ok(Ring { paths: Threads::new(root), rings, turn: AtomicUsize::new(0) })
     }
 
-    /// Writes, syncs and reads a block through the ring, on an unnamed file. Blocks meanwhile.
+    /// Writes and syncs a block through the ring, on an unnamed file, and looks at it. Blocks meanwhile.
     /// Some sandboxes allow the set-up and refuse the operations, so nothing less would tell.
     pub(super) fn probe(&self) -> io::Result<()> {
         let (answer, result) = std::sync::mpsc::sync_channel(1);
@@ -190,20 +190,6 @@ unsafe impl IoBuf for Buffer {
     }
 }
 
-// SAFETY: as above; the buffer owns its memory alone, so the kernel may write to it.
-unsafe impl IoBufMut for Buffer {
-    fn stable_mut_ptr(&mut self) -> *mut u8 {
-        self.start().as_ptr()
-    }
-
-    // All memory of a buffer is initialised, so this only moves the mark.
-    unsafe fn set_init(&mut self, pos: usize) {
-        if let Some(more) = pos.checked_sub(self.len()) {
-            self.advance(more);
-        }
-    }
-}
-
 /// A duplicate for tokio-uring to close.
 fn duplicate(descriptor: BorrowedFd<'_>) -> io::Result<File> {
     let descriptor = rustix::io::fcntl_dupfd_cloexec(descriptor, 0)?;
@@ -241,35 +227,18 @@ async fn write_all(file: &OpenFile, mut buffer: Buffer, offset: u64) -> io::Resu
     Ok(buffer)
 }
 
-async fn read_rest(file: &OpenFile, mut buffer: Buffer, offset: u64, len: usize) -> io::Result<Buffer> {
-    let ring_file = duplicate(file.plain())?;
-    while buffer.len() < len {
-        let start = buffer.len();
-        let end = len.min(start + TRANSFER_BYTES_MAX);
-        let (outcome, slice) = ring_file.read_at(buffer.slice(start..end), offset + start as u64).await;
-        buffer = slice.into_inner();
-        match outcome {
-            Ok(0) => break,
-            Ok(_) => {}
-            Err(error) if error.raw_os_error() == Some(libc::EINTR) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(buffer)
-}
-
 async fn probe_file(file: &OpenFile) -> io::Result<()> {
     let pool = Pool::new(ALIGNMENT);
     let mut buffer = pool.take(ALIGNMENT).await;
     buffer.extend(&[0xa5; ALIGNMENT]);
     let mut buffer = write_all(file, buffer, 0).await?;
-    duplicate(file.plain())?.sync_data().await?;
+    file.flush()?;
     buffer.clear();
-    let buffer = read_rest(file, buffer, 0, ALIGNMENT).await?;
+    file.read_rest(&mut buffer, 0, ALIGNMENT)?;
     if buffer.filled() == [0xa5; ALIGNMENT] {
         return Ok(());
     }
-    let reason = "io_uring read other bytes than it wrote; choose the thread-pool disk and check the file system";
+    let reason = "io_uring wrote other bytes than it was given; choose the thread-pool disk and check the file system";
     Err(io::Error::new(io::ErrorKind::InvalidData, reason))
 }
 
