@@ -159,6 +159,17 @@ mod tests {
     /// "Too many open files" of Linux and of every other Unix.
     const EMFILE: i32 = 24;
 
+    #[tokio::test]
+    async fn a_client_is_on_the_same_machine_if_its_address_is_ours() {
+        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _client = TcpStream::connect(socket.local_addr().unwrap()).await.unwrap();
+        let (stream, peer) = socket.accept().await.unwrap();
+        assert!(is_same_host(&stream, peer));
+        for (address, is_ours) in [("[::1]:1", true), ("[::ffff:127.0.0.1]:1", true), ("192.0.2.1:1", false)] {
+            assert_eq!(is_same_host(&stream, address.parse().unwrap()), is_ours, "{address}");
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn running_out_of_descriptors_is_survived_with_growing_pauses() {
         let begin = Instant::now();
