@@ -80,6 +80,7 @@ pub const KEYS: &[Key] = &[
     Key { path: "storage.gc", set: |config, value| value.bool().map(|is_on| config.collection.is_on = is_on) },
     Key { path: "storage.gcDelay", set: collection::set_delay },
     Key { path: "storage.gcInterval", set: collection::set_interval },
+    Key { path: "storage.gcTimeWindow", set: collection::set_window },
     Key { path: "storage.gcLease", set: collection::set_lease },
     Key { path: "storage.maxRepos", set: max_repos },
     Key { path: "http.address", set: http_address },
@@ -100,7 +101,6 @@ pub const TREES: &[Tree] =
 
 /// Keys of zot that cannot be honoured, each with the feature it belongs to.
 pub const UNSUPPORTED: &[(&str, &str)] = &[
-    ("storage.gcTimeWindow", "a time window for garbage collection"),
     ("storage.subPaths", "several roots"),
     ("storage.remoteCache", "remote storage"),
     ("storage.storageDriver", "remote storage"),

@@ -7,3 +7,4 @@ mod model;
 mod policies;
 mod races;
 mod rules;
+mod window;
