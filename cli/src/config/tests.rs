@@ -357,6 +357,15 @@ fn an_empty_log_output_is_standard_output() {
 }
 
 #[test]
+fn the_audit_log_is_a_file_or_off() {
+    assert_eq!(accepted("{}").log.audit, None);
+    assert_eq!(accepted(r#"{"log": {"audit": ""}}"#).log.audit, None);
+    let config = accepted(r#"{"log": {"audit": "/var/log/orlop-audit.log"}}"#);
+    assert_eq!(config.log.audit.as_deref(), Some(Path::new("/var/log/orlop-audit.log")));
+    refused(r#"{"log": {"audit": true}}"#, &["\"log.audit\"", "a path as a string"]);
+}
+
+#[test]
 fn tls_needs_both_files() {
     let config = accepted(r#"{"http": {"tls": {"cert": "c.pem", "key": "k.pem"}}}"#);
     assert_eq!(config.tls.files(), Some((Path::new("c.pem"), Path::new("k.pem"))));
