@@ -6,6 +6,8 @@ use orlop_api::{
 };
 use orlop_gc::Collector;
 
+use crate::audit;
+
 /// Gives the API its view of a collector.
 pub struct Maintained(pub Collector);
 
@@ -22,14 +24,9 @@ impl Maintenance for Maintained {
         let status = self.0.status();
         let last = status.last.unwrap_or_default();
         let gauge = |name, help, value| Statistic { name, help, kind: StatisticKind::Gauge, value, label: None };
-        vec![
-            Statistic {
-                name: "collection_runs",
-                help: "Collections that ended",
-                kind: StatisticKind::Counter,
-                value: status.runs,
-                label: None,
-            },
+        let counter = |name, help, value| Statistic { name, help, kind: StatisticKind::Counter, value, label: None };
+        let mut statistics = vec![
+            counter("collection_runs", "Collections that ended", status.runs),
             gauge("collection_running", "Whether a collection is under way", u64::from(status.running.is_some())),
             gauge(
                 "collection_candidates",
@@ -43,6 +40,11 @@ impl Maintenance for Maintained {
             gauge("collection_last_removed_blobs", "Blobs the last collection removed", last.removed.contents),
             gauge("collection_last_removed_bytes", "Bytes the last collection freed", last.removed.bytes),
             gauge("collection_last_removed_uploads", "Uploads the last collection removed", last.removed.uploads),
-        ]
+        ];
+        if let Some(audit::Counts { written, lost }) = audit::counts() {
+            statistics.push(counter("audit_lines_written", "Lines of the audit log that were written", written));
+            statistics.push(counter("audit_lines_lost", "Lines of the audit log that could not be written", lost));
+        }
+        statistics
     }
 }

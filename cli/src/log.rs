@@ -1,7 +1,8 @@
 //! Structured logs: one JSON object a line, to standard output or to a file.
 //!
 //! In: a level and an output. What has become true: every `tracing` event of the process goes
-//! there, its fields beside `timestamp`, `level`, `message` and `target`.
+//! there, its fields beside `timestamp`, `level`, `message` and `target`; what the audit log is for
+//! goes to that, too.
 
 use std::{
     fs::{File, OpenOptions},
@@ -21,40 +22,30 @@ use tracing_subscriber::{
 };
 
 use crate::{
-    config,
+    audit, config,
     exit::{Exit, Failure},
 };
 
 /// Crates of this workspace have targets that begin with this.
 const OWN_TARGETS: &str = "orlop";
 
-/// What was deleted, by whom and why: never left out, whatever the level of the log.
-const AUDIT_TARGET: &str = "audit";
-
 /// Starts logging for the whole process. Call once.
-/// Errors: the output cannot be opened for appending.
+/// Errors: the output or the audit log cannot be opened for appending.
 pub fn start(log: &config::Log) -> Result<(), Failure> {
     match &log.output {
-        None => start_with(log.level, io::stdout),
+        None => start_with(log, io::stdout),
         Some(path) => {
-            let file = open(path).map_err(|error| {
-                let message = format!("\"log.output\": cannot append to {}: {error}", path.display());
-                Failure::new(Exit::Configuration, message)
-            })?;
-            start_with(log.level, Mutex::new(file));
+            let file = open(path).map_err(|error| unusable("log.output", path, &error))?;
+            start_with(log, Mutex::new(file))
         }
     }
-    Ok(())
 }
 
 /// Starts logging for a command whose standard output is its answer.
 /// Errors: as [`start`].
 pub fn start_beside(log: &config::Log) -> Result<(), Failure> {
     match &log.output {
-        None => {
-            start_with(log.level, io::stderr);
-            Ok(())
-        }
+        None => start_with(log, io::stderr),
         Some(_) => start(log),
     }
 }
@@ -64,11 +55,20 @@ fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).mode(0o600).open(path)
 }
 
-fn start_with<W>(level: LevelFilter, writer: W)
+fn start_with<W>(log: &config::Log, writer: W) -> Result<(), Failure>
 where
     W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
 {
-    tracing_subscriber::registry().with(json(writer).with_filter(filter(level))).init();
+    let lines = tracing_subscriber::registry().with(json(writer).with_filter(filter(log.level)));
+    match &log.audit {
+        None => lines.init(),
+        Some(path) => lines.with(audit::start(path).map_err(|error| unusable("log.audit", path, &error))?).init(),
+    }
+    Ok(())
+}
+
+fn unusable(key: &str, path: &Path, error: &io::Error) -> Failure {
+    Failure::new(Exit::Configuration, format!("{key:?}: cannot append to {}: {error}", path.display()))
 }
 
 /// Fields lie beside the message, so that a reader needs no path into the object.
@@ -81,7 +81,7 @@ where
 }
 
 /// Libraries speak up from `warn`, or at any level once `trace` is asked for: their debug lines
-/// drown ours.
+/// drown ours. What was removed, by whom and why is never left out, whatever the level.
 fn filter(level: LevelFilter) -> Targets {
     let others = match level {
         LevelFilter::TRACE => level,
@@ -90,7 +90,8 @@ fn filter(level: LevelFilter) -> Targets {
     Targets::new()
         .with_default(others)
         .with_target(OWN_TARGETS, level)
-        .with_target(AUDIT_TARGET, level.max(LevelFilter::INFO))
+        .with_target(audit::REMOVALS, level.max(LevelFilter::INFO))
+        .with_target(audit::REQUESTS, LevelFilter::OFF)
 }
 
 #[cfg(test)]
@@ -113,6 +114,7 @@ mod tests {
         assert!(!errors.would_enable("hyper::proto", &Level::WARN));
         assert!(!errors.would_enable("orlop::serve", &Level::WARN));
         assert!(errors.would_enable("audit", &Level::INFO));
+        assert!(!filter.would_enable("orlop_api::audit", &Level::INFO), "each request has its line already");
     }
 
     #[test]
@@ -138,9 +140,12 @@ mod tests {
 
     #[test]
     fn an_output_that_cannot_be_opened_names_its_key() {
-        let log = config::Log { level: LevelFilter::INFO, output: Some("/nowhere/at/all/log.json".into()) };
-        let failure = start(&log).expect_err("the directory does not exist");
-        assert_eq!(failure.exit, Exit::Configuration);
-        assert!(failure.to_string().contains("log.output"), "{failure}");
+        let nowhere = Some(std::path::PathBuf::from("/nowhere/at/all/log.json"));
+        for (key, output, audit) in [("log.output", nowhere.clone(), None), ("log.audit", None, nowhere)] {
+            let log = config::Log { level: LevelFilter::INFO, output, audit };
+            let failure = start(&log).expect_err("the directory does not exist");
+            assert_eq!(failure.exit, Exit::Configuration);
+            assert!(failure.to_string().contains(key), "{failure}");
+        }
     }
 }

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 mod args;
+mod audit;
 mod bench;
 mod check;
 mod collector;
@@ -34,7 +35,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    match run(arguments.command) {
+    let outcome = run(arguments.command);
+    audit::flush();
+    match outcome {
         Ok(code) => code,
         Err(failure) => {
             eprintln!("orlop: {failure}");

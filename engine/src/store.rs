@@ -12,7 +12,7 @@ use crate::{
     error::{Error, Result},
     format::{BlobRecord, Health, Malformed},
     index::{Cached, Index, IndexError, Pair, Table, Value},
-    ingest::Sessions,
+    ingest::{Ahead, Sessions},
     io::{Disk, Pool},
     options::Options,
     read::{EXTENT_BYTES, HotCache, OpenCache},
@@ -37,6 +37,7 @@ pub(crate) struct Store {
     pub committer: Committer,
     pub sessions: Sessions,
     pub upload_pool: Pool,
+    pub ahead: Arc<Ahead>,
     pub read_pool: Pool,
     pub open_cache: OpenCache,
     pub hot_cache: HotCache,
@@ -68,6 +69,7 @@ impl Store {
             committer,
             sessions: Sessions::default(),
             upload_pool: Pool::new(options.upload_memory_bytes_max),
+            ahead: Arc::default(),
             // Readers are bounded by the connections that hold them, and must never wait for one
             // another: a slow one would stop a fast one.
             read_pool: Pool::new(usize::MAX),

@@ -11,7 +11,7 @@ mod maintenance;
 pub mod retention;
 
 pub use collection::{
-    Background, Clock, Collector, Flow, Keep, Kind, Options, Plan, Progress, Reason, Removal, Report, Rules, Runs,
-    Schedule, Status, Totals, Unnamed, Waiting, collect, plan,
+    Background, Clock, Collector, Flow, Keep, Kind, NoWindow, Options, Plan, Progress, Reason, Removal, Report, Rules,
+    Runs, Schedule, Status, Totals, Unnamed, Waiting, Window, collect, plan,
 };
 pub use maintenance::governed_options;

@@ -24,6 +24,9 @@ use crate::{
     },
 };
 
+/// Content of a size that nobody told has at least so many bytes, as far as quotas are concerned.
+const UNKNOWN_BYTES_MIN: u64 = 1;
+
 /// `POST /v2/<name>/blobs/uploads/`: a mount, a whole upload, or a new session, as the query says.
 pub async fn start(scope: &Scope<'_>, query: &Query<'_>, headers: &HeaderMap, body: &mut impl Incoming) -> Outcome {
     if let Some(mount) = query.mount()?
@@ -34,6 +37,7 @@ pub async fn start(scope: &Scope<'_>, query: &Query<'_>, headers: &HeaderMap, bo
     if let Some(digest) = query.digest()? {
         return monolithic(scope, digest, headers, body).await;
     }
+    room_for(scope, UNKNOWN_BYTES_MIN, None).await?;
     let algorithm = query.algorithm()?.unwrap_or(Algorithm::Sha256);
     let id = scope.engine.begin(&scope.namespace, algorithm).await.map_err(Failure::blob)?;
     Ok(progress(StatusCode::ACCEPTED, scope.repository, id, 0))
@@ -55,6 +59,7 @@ async fn take_over(scope: &Scope<'_>, mount: Mount) -> Outcome<Option<Response<R
 /// The whole upload in one request. Nothing of it is left unless all of it is right.
 async fn monolithic(scope: &Scope<'_>, digest: Digest, headers: &HeaderMap, body: &mut impl Incoming) -> Outcome {
     let length = incoming::content_length(headers);
+    room_for(scope, length.unwrap_or(UNKNOWN_BYTES_MIN), Some(&digest)).await?;
     let id = scope.engine.begin(&scope.namespace, digest.algorithm()).await.map_err(Failure::blob)?;
     let upload = scope.engine.resume(&scope.namespace, id).await.map_err(Failure::blob)?;
     let mut whole = Whole(Some(upload));
@@ -70,6 +75,11 @@ pub async fn append(scope: &Scope<'_>, id: &str, headers: &HeaderMap, body: &mut
     let mut session = Session::take(scope, id).await?;
     // More may follow, but mostly a blob is one PATCH: its space is reserved in one piece.
     let total = incoming::content_length(headers).and_then(|length| session.upload.offset().checked_add(length));
+    let expected = total.unwrap_or_else(|| session.upload.offset().saturating_add(UNKNOWN_BYTES_MIN));
+    if let Err(failure) = room_for(scope, expected, None).await {
+        let offset = session.upload.suspend();
+        return Err(at(failure, scope.repository, session.id, offset));
+    }
     session.upload.announce(total, None).await.map_err(Failure::blob)?;
     let received = session.receive(headers, body).await;
     // The session is put down first in every case: the answer below reports what is safe.
@@ -97,6 +107,11 @@ pub async fn finish(
     })?;
     let mut session = Session::take(scope, id).await?;
     let total = incoming::content_length(headers).and_then(|length| session.upload.offset().checked_add(length));
+    if let Err(failure) = room_for(scope, total.unwrap_or(session.upload.offset()), Some(&digest)).await {
+        // As when the commit refuses it: the session is over, and its space is free.
+        session.upload.abandon().await.map_err(Failure::blob)?;
+        return Err(failure);
+    }
     session.upload.announce(total, Some(digest)).await.map_err(Failure::blob)?;
     if let Err(failure) = session.receive(headers, body).await {
         let offset = session.upload.suspend();
@@ -213,6 +228,11 @@ impl Drop for Whole {
             });
         }
     }
+}
+
+/// Refuses what will not fit before the client sends it. Whether it fits is decided by the commit.
+async fn room_for(scope: &Scope<'_>, bytes: u64, digest: Option<&Digest>) -> Outcome<()> {
+    scope.engine.room_for(&scope.namespace, bytes, digest).await.map_err(Failure::blob)
 }
 
 async fn store(scope: &Scope<'_>, sealed: Sealed, digest: &Digest) -> Outcome {

@@ -5,6 +5,7 @@
 //!     connection TLS, protocol choice, supervision          activity  which time limit runs
 //!       socket   counts bytes, cuts stalled clients         timeout   a movable deadline
 //!       service  one request: panics, common headers        observation  metrics and access log
+//!                                                           audit    what changes something
 //!         request_body   progress limit
 //!         response_body  observed to the last byte          streams   HTTP/2 stream tasks
 //! ```
@@ -14,6 +15,7 @@
 //! This module knows nothing of registries except one header.
 
 mod activity;
+mod audit;
 mod connection;
 mod listener;
 mod observation;

@@ -23,6 +23,7 @@ use hyper::body::Incoming;
 use super::{
     Handler, Peer,
     activity::Activity,
+    audit::Audited,
     observation::{Deliveries, Observation},
     request_body::RequestBody,
     response_body::{Delivery, ResponseBody},
@@ -56,7 +57,14 @@ impl<H: Handler> Service<H> {
     pub(super) fn call(self: Arc<Self>, request: Request<Incoming>) -> Answering<H> {
         let observation =
             Observation::begin(self.metrics.clone(), self.activity.clone(), request.method(), self.peer.address);
-        Box::pin(async move { Ok(self.answer(request, observation).await) })
+        let audited = Audited::begin(request.method(), request.uri(), self.peer.address.ip());
+        Box::pin(async move {
+            let response = self.answer(request, observation).await;
+            if let Some(audited) = audited {
+                audited.answered(response.status());
+            }
+            Ok(response)
+        })
     }
 
     async fn answer(

@@ -43,8 +43,13 @@ impl TestRegistry {
     }
 
     pub async fn with(limits: Limits, policy: Policy) -> Self {
+        TestRegistry::over(Options::default(), limits, policy).await
+    }
+
+    /// Over an engine with these options, in memory as far as possible.
+    pub async fn over(options: Options, limits: Limits, policy: Policy) -> Self {
         let root = tempfile::tempdir().expect("a temporary directory");
-        let options = Options { backend: Backend::Threads, index: IndexKind::Memory, ..Options::default() };
+        let options = Options { backend: Backend::Threads, index: IndexKind::Memory, ..options };
         let engine = Engine::open(root.path(), options).await.expect("an empty store opens");
         TestRegistry { registry: Registry::new(engine.clone(), limits, policy), engine, root }
     }

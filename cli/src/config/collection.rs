@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use orlop_gc::{Clock, Options, Runs, Schedule, retention::Retention};
+use orlop_gc::{Clock, Options, Runs, Schedule, Window, retention::Retention};
 
 use super::{
     Config,
@@ -29,13 +29,15 @@ pub struct Collection {
     pub delay: Duration,
     /// Between two runs; `None`: one run after the start.
     pub interval: Option<Duration>,
+    /// The part of the day in which runs begin by themselves and go on; `None`: all of it.
+    pub window: Option<Window>,
     /// How long whoever was told that content is there can rely on it.
     pub lease: Option<Duration>,
 }
 
 impl Default for Collection {
     fn default() -> Self {
-        Self { is_on: true, delay: HOUR, interval: Some(HOUR), lease: None }
+        Self { is_on: true, delay: HOUR, interval: Some(HOUR), window: None, lease: None }
     }
 }
 
@@ -51,7 +53,7 @@ impl Collection {
             (true, None) => Runs::Once,
             (true, Some(interval)) => Runs::Every(interval),
         };
-        Schedule { clock: self.clock(), runs }
+        Schedule { clock: self.clock(), runs, window: self.window }
     }
 
     /// What a run is told. Documents may have a delay of their own.
@@ -72,6 +74,33 @@ pub fn set_interval(config: &mut Config, value: &Value) -> Result<(), Problem> {
     let interval = not_negative(value)?;
     config.collection.interval = Some(interval).filter(|interval| !interval.is_zero());
     Ok(())
+}
+
+/// zot's form: two times of the day in UTC, the second one perhaps on the next day. Empty means all
+/// day, as in zot.
+pub fn set_window(config: &mut Config, value: &Value) -> Result<(), Problem> {
+    const EXPECTED: &str = "a part of the day in UTC such as \"01:00-08:00\"";
+    let text = value.text(EXPECTED)?;
+    let unusable = |reason: String| Problem::Unusable(format!("{text:?}: {reason}; expected {EXPECTED}"));
+    config.collection.window = match text.split_once('-') {
+        None if text.is_empty() => None,
+        None => return Err(unusable("there is no \"-\" between two times".to_owned())),
+        Some((begin, end)) => {
+            let minute =
+                |time: &str| minute_of_day(time.trim()).ok_or_else(|| unusable(format!("{time:?} is no time")));
+            Some(Window::new(minute(begin)?, minute(end)?).map_err(|reason| unusable(reason.to_string()))?)
+        }
+    };
+    Ok(())
+}
+
+/// Minutes since midnight. Go's layout `15:04`: an hour of one or two digits, a minute of two.
+fn minute_of_day(text: &str) -> Option<u32> {
+    let (hour, minute) = text.split_once(':')?;
+    let is_time = (1..=2).contains(&hour.len()) && minute.len() == 2;
+    let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit()).then(|| part.parse::<u32>().ok())?;
+    let (hour, minute) = (digits(hour)?, digits(minute)?);
+    (is_time && hour < 24 && minute < 60).then_some(hour * 60 + minute)
 }
 
 pub fn set_lease(config: &mut Config, value: &Value) -> Result<(), Problem> {

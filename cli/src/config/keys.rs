@@ -80,6 +80,7 @@ pub const KEYS: &[Key] = &[
     Key { path: "storage.gc", set: |config, value| value.bool().map(|is_on| config.collection.is_on = is_on) },
     Key { path: "storage.gcDelay", set: collection::set_delay },
     Key { path: "storage.gcInterval", set: collection::set_interval },
+    Key { path: "storage.gcTimeWindow", set: collection::set_window },
     Key { path: "storage.gcLease", set: collection::set_lease },
     Key { path: "storage.maxRepos", set: max_repos },
     Key { path: "http.address", set: http_address },
@@ -92,7 +93,8 @@ pub const KEYS: &[Key] = &[
     Key { path: "http.tls.cert", set: |config, value| path(value).map(|path| config.tls.cert = Some(path)) },
     Key { path: "http.tls.key", set: |config, value| path(value).map(|path| config.tls.key = Some(path)) },
     Key { path: "log.level", set: log_level },
-    Key { path: "log.output", set: log_output },
+    Key { path: "log.output", set: |config, value| file(value).map(|file| config.log.output = file) },
+    Key { path: "log.audit", set: |config, value| file(value).map(|file| config.log.audit = file) },
 ];
 
 pub const TREES: &[Tree] =
@@ -100,7 +102,6 @@ pub const TREES: &[Tree] =
 
 /// Keys of zot that cannot be honoured, each with the feature it belongs to.
 pub const UNSUPPORTED: &[(&str, &str)] = &[
-    ("storage.gcTimeWindow", "a time window for garbage collection"),
     ("storage.subPaths", "several roots"),
     ("storage.remoteCache", "remote storage"),
     ("storage.storageDriver", "remote storage"),
@@ -113,7 +114,6 @@ pub const UNSUPPORTED: &[(&str, &str)] = &[
     ("http.auth", "authentication"),
     ("http.accessControl", "access control"),
     ("http.ratelimit", "rate limits"),
-    ("log.audit", "the audit log"),
     ("scheduler", "background tasks"),
     ("cluster", "clusters"),
     ("extensions", "extensions"),
@@ -272,11 +272,12 @@ fn log_level(config: &mut Config, value: &Value) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Empty means standard output, as in zot.
-fn log_output(config: &mut Config, value: &Value) -> Result<(), Problem> {
-    let path = value.text("a path as a string")?;
-    config.log.output = if path.is_empty() { None } else { Some(PathBuf::from(path)) };
-    Ok(())
+/// A path; empty is none, as in zot.
+fn file(value: &Value) -> Result<Option<PathBuf>, Problem> {
+    match value.text("a path as a string")? {
+        "" => Ok(None),
+        _ => path(value).map(Some),
+    }
 }
 
 fn path(value: &Value) -> Result<PathBuf, Problem> {

@@ -68,6 +68,8 @@ pub struct Log {
     pub level: LevelFilter,
     /// A file that is appended to; standard output if there is none.
     pub output: Option<PathBuf>,
+    /// A file for who changed what; none if there is none.
+    pub audit: Option<PathBuf>,
 }
 
 /// What the command line says; each value wins over the file's.
@@ -88,7 +90,7 @@ impl Default for Config {
             policy: Policy::default(),
             collection: Collection::default(),
             retention: Retention::default(),
-            log: Log { level: LevelFilter::INFO, output: None },
+            log: Log { level: LevelFilter::INFO, output: None, audit: None },
             notes: Vec::new(),
             limits_set: Vec::new(),
         }

@@ -117,7 +117,42 @@ fn collection_has_zots_keys_and_defaults() {
     refused(r#"{"storage": {"gcDelay": "-1s"}}"#, &["\"storage.gcDelay\"", "below zero"]);
     refused(r#"{"storage": {"gcInterval": 3600}}"#, &["\"storage.gcInterval\"", "duration"]);
     refused(r#"{"storage": {"gcLease": "10ms"}}"#, &["\"storage.gcLease\"", "1s or more"]);
-    refused(r#"{"storage": {"gcTimeWindow": "01:00-05:00"}}"#, &["\"storage.gcTimeWindow\""]);
+}
+
+#[test]
+fn the_time_window_is_zots() {
+    let window = |text: &str| accepted(&format!(r#"{{"storage": {{"gcTimeWindow": "{text}"}}}}"#)).collection.window;
+    assert_eq!(window(""), None);
+    for (text, shown) in [
+        ("01:00-08:00", "01:00-08:00"),
+        ("22:30-4:05", "22:30-04:05"),
+        (" 1:00 - 08:00 ", "01:00-08:00"),
+        ("00:00-23:59", "00:00-23:59"),
+    ] {
+        let window = window(text).expect("a window");
+        assert_eq!(window.to_string(), shown);
+        let schedule = Collection { window: Some(window), ..Collection::default() }.schedule();
+        assert_eq!(schedule.window, Some(window));
+    }
+    for text in [
+        "01:00",
+        "01:00-",
+        "-",
+        "1-2",
+        "01:00-01:00",
+        "24:00-01:00",
+        "01:60-02:00",
+        "01:0-02:00",
+        "+1:00-02:00",
+        "a:00-b:00",
+    ] {
+        let problem = format!("\"{text}\"");
+        refused(
+            &format!(r#"{{"storage": {{"gcTimeWindow": "{text}"}}}}"#),
+            &["\"storage.gcTimeWindow\"", &problem, "expected a part of the day in UTC such as \"01:00-08:00\""],
+        );
+    }
+    refused(r#"{"storage": {"gcTimeWindow": 8}}"#, &["\"storage.gcTimeWindow\""]);
 }
 
 #[test]
@@ -319,6 +354,15 @@ fn levels_have_zots_names() {
 #[test]
 fn an_empty_log_output_is_standard_output() {
     assert_eq!(accepted(r#"{"log": {"output": ""}}"#).log.output, None);
+}
+
+#[test]
+fn the_audit_log_is_a_file_or_off() {
+    assert_eq!(accepted("{}").log.audit, None);
+    assert_eq!(accepted(r#"{"log": {"audit": ""}}"#).log.audit, None);
+    let config = accepted(r#"{"log": {"audit": "/var/log/orlop-audit.log"}}"#);
+    assert_eq!(config.log.audit.as_deref(), Some(Path::new("/var/log/orlop-audit.log")));
+    refused(r#"{"log": {"audit": true}}"#, &["\"log.audit\"", "a path as a string"]);
 }
 
 #[test]

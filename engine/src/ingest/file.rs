@@ -7,6 +7,7 @@ use tokio::task::JoinHandle;
 use super::{
     filling::{BUFFER_BYTES_MAX, Filling},
     held::Held,
+    reservation::{Ahead, Reservation},
 };
 use crate::{
     environment::Environment,
@@ -27,6 +28,8 @@ pub(super) struct Means {
     pub environment: Arc<dyn Environment>,
     /// No buffer is larger: a running upload is written down at the end of a buffer.
     pub buffer_bytes_max: usize,
+    /// What all uploads have allocated ahead.
+    pub ahead: Arc<Ahead>,
 }
 
 pub(super) struct FileSink {
@@ -43,23 +46,26 @@ pub(super) struct FileSink {
     /// comes back as the tail when it lands, before its place is written again.
     tail_in_flight: Option<usize>,
     broken: bool,
+    reservation: Reservation,
+    /// An allocation under way. It must end before the file is cut: it makes the file longer.
+    allocation: Option<JoinHandle<io::Result<()>>>,
 }
 
 impl FileSink {
-    /// A new unnamed file with room for `reserve` bytes.
-    pub async fn create(means: Means, reserve: u64) -> Result<Self> {
-        let file = create(&means, reserve).await?;
-        let tail = Filling::new(&means, reserve);
-        Ok(FileSink::over(means, file, 0, tail))
+    /// A new unnamed file for `total` bytes (0: unknown), of which the first get room.
+    pub async fn create(means: Means, total: u64) -> Result<Self> {
+        let (file, reservation) = create(&means, total).await?;
+        let tail = Filling::new(&means, total);
+        Ok(FileSink::over(means, file, 0, tail, reservation))
     }
 
     /// A new unnamed file that begins with bytes that were held back until now, whose writes start
     /// at once. Cancel safe, if `held` is given up after this has returned.
-    pub async fn create_for(means: Means, reserve: u64) -> Result<impl FnOnce(Held) -> Self> {
-        let file = create(&means, reserve).await?;
+    pub async fn create_for(means: Means, total: u64) -> Result<impl FnOnce(Held) -> Self> {
+        let (file, reservation) = create(&means, total).await?;
         Ok(move |held: Held| {
             let (full, tail) = held.into_parts();
-            let mut sink = FileSink::over(means, file, 0, tail);
+            let mut sink = FileSink::over(means, file, 0, tail, reservation);
             full.into_iter().for_each(|buffer| sink.write_full(buffer));
             sink
         })
@@ -70,7 +76,9 @@ impl FileSink {
         let file = means.disk.open(path, true).await.map_err(|source| Error::io("opening an upload file", source))?;
         let flushed = offset - offset % ALIGNMENT as u64;
         let tail = Filling::new(&means, 0);
-        let mut sink = FileSink::over(means, file, flushed, tail);
+        let mut reservation = Reservation::new(means.ahead.clone(), 0);
+        reservation.cut(flushed);
+        let mut sink = FileSink::over(means, file, flushed, tail, reservation);
         let rest = usize::try_from(offset - flushed).expect("less than the alignment");
         if rest > 0 {
             let buffer = Filling::block(&sink.means).await;
@@ -84,8 +92,23 @@ impl FileSink {
         Ok(sink)
     }
 
-    fn over(means: Means, file: Handle, flushed: u64, tail: Filling) -> Self {
-        FileSink { means, file, flushed, tail, in_flight: VecDeque::new(), tail_in_flight: None, broken: false }
+    fn over(means: Means, file: Handle, flushed: u64, tail: Filling, reservation: Reservation) -> Self {
+        FileSink {
+            means,
+            file,
+            flushed,
+            tail,
+            in_flight: VecDeque::new(),
+            tail_in_flight: None,
+            broken: false,
+            reservation,
+            allocation: None,
+        }
+    }
+
+    /// The content will have so many bytes.
+    pub fn expect(&mut self, total: u64) {
+        self.reservation.expect(total);
     }
 
     pub fn handle(&self) -> &Handle {
@@ -123,6 +146,36 @@ impl FileSink {
         let written = buffer.filled().len() as u64;
         self.write(buffer, false);
         self.flushed += written;
+        self.allocate_ahead();
+    }
+
+    /// Starts the next allocation when it is due. Its outcome does not matter: where there are no
+    /// blocks, the writes will tell.
+    fn allocate_ahead(&mut self) {
+        if self.allocation.as_ref().is_some_and(|running| !running.is_finished()) {
+            return;
+        }
+        if let Some(range) = self.reservation.next(self.flushed) {
+            self.allocation = self.means.disk.reserve(&self.file, range).map(tokio::spawn);
+        }
+    }
+
+    async fn end_allocation(&mut self) {
+        if let Some(running) = &mut self.allocation {
+            let _ = running.await;
+            self.allocation = None;
+        }
+    }
+
+    /// The file was cut to its bytes, up to the end of their last block.
+    pub fn was_cut(&mut self) {
+        self.reservation.cut(self.flushed);
+    }
+
+    /// Bytes of the settled file, with what pads its last block.
+    pub fn settled_len(&self) -> u64 {
+        let tail = self.tail.partial().len().next_multiple_of(ALIGNMENT);
+        self.flushed + tail as u64
     }
 
     /// Brings every byte taken so far to the file; the last block is padded with zeros there and
@@ -156,8 +209,9 @@ impl FileSink {
         self.land_all().await
     }
 
-    /// Waits for the writes under way. Cancel safe.
+    /// Waits for the writes under way, and for an allocation. Cancel safe.
     pub async fn land_all(&mut self) -> Result<()> {
+        self.end_allocation().await;
         while !self.in_flight.is_empty() {
             self.land_one().await?;
         }
@@ -209,6 +263,9 @@ impl FileSink {
     }
 }
 
-async fn create(means: &Means, reserve: u64) -> Result<Handle> {
-    means.disk.create(reserve).await.map_err(|source| Error::io("creating an upload file", source))
+async fn create(means: &Means, total: u64) -> Result<(Handle, Reservation)> {
+    let mut reservation = Reservation::new(means.ahead.clone(), total);
+    let first = reservation.next(0).map_or(0, |range| range.end);
+    let file = means.disk.create(first).await.map_err(|source| Error::io("creating an upload file", source))?;
+    Ok((file, reservation))
 }

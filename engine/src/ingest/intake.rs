@@ -31,8 +31,8 @@ pub(super) struct Intake {
     sums: ChunkSums,
     offset: u64,
     sink: Sink,
-    /// Bytes to allocate when the content gets a file.
-    reserve: u64,
+    /// Bytes that are expected in all; 0: unknown.
+    expected: u64,
     /// The digest was told, and the store does not have it: nothing is gained by waiting.
     is_new: bool,
     /// The file has its name in the upload area.
@@ -68,6 +68,7 @@ pub(super) fn means(store: &Store) -> Means {
         pool: store.upload_pool.clone(),
         environment: store.options.environment.clone(),
         buffer_bytes_max: usize::try_from(store.options.checkpoint_bytes).unwrap_or(usize::MAX),
+        ahead: store.ahead.clone(),
     }
 }
 
@@ -78,7 +79,7 @@ impl Intake {
             sums: ChunkSums::default(),
             offset: 0,
             sink: Sink::Memory(Vec::new()),
-            reserve: 0,
+            expected: 0,
             is_new: false,
             named: false,
             checkpoint_at: 0,
@@ -99,7 +100,7 @@ impl Intake {
             sums: record.sums,
             offset: record.offset,
             sink,
-            reserve: 0,
+            expected: 0,
             is_new: false,
             named,
             checkpoint_at: record.offset + store.options.checkpoint_bytes,
@@ -120,9 +121,12 @@ impl Intake {
         self.offset
     }
 
-    /// The total is known: larger content gets its file at once, with its blocks allocated.
-    pub fn reserve(&mut self, total: u64) {
-        self.reserve = total;
+    /// The total is known: larger content gets its file at once, with blocks allocated ahead of it.
+    pub fn expect_bytes(&mut self, total: u64) {
+        self.expected = total;
+        if let Sink::File(file) = &mut self.sink {
+            file.expect(total);
+        }
     }
 
     /// The content is stored already (only asked before the first byte): hash, do not write.
@@ -197,7 +201,7 @@ impl Intake {
         let record = self.record(owner.namespace, UploadSink::File);
         let (store, id, named) = (owner.store.clone(), owner.id, self.named);
         self.checkpoint = Some(tokio::spawn(async move {
-            make_durable(&store, &handle, id, named).await?;
+            make_durable(&store, &handle, id, named, None).await?;
             put_record(&store, id, &record).await
         }));
         self.checkpoint_at = self.offset + interval;
@@ -223,7 +227,7 @@ impl Intake {
     async fn room(&mut self, store: &Store, wanted: usize) -> Result<usize> {
         if let Sink::Memory(content) = &self.sink {
             let inline_max = store.options.inline_bytes_max;
-            let total = (content.len() + wanted).max(usize::try_from(self.reserve).unwrap_or(usize::MAX));
+            let total = (content.len() + wanted).max(usize::try_from(self.expected).unwrap_or(usize::MAX));
             if total <= inline_max {
                 return Ok(wanted);
             }
@@ -245,12 +249,12 @@ impl Intake {
     async fn outgrow_index(&mut self, store: &Store) -> Result<()> {
         let Sink::Memory(content) = &self.sink else { return Ok(()) };
         if !self.is_new
-            && let Some(held) = hold(store, self.reserve, content)
+            && let Some(held) = hold(store, self.expected, content)
         {
             self.sink = Sink::Held(Box::new(held));
             return Ok(());
         }
-        let mut file = FileSink::create(means(store), self.reserve).await?;
+        let mut file = FileSink::create(means(store), self.expected).await?;
         let mut rest = content.as_slice();
         while !rest.is_empty() {
             let room = file.room().await?.min(rest.len());
@@ -266,7 +270,7 @@ impl Intake {
         if !matches!(self.sink, Sink::Held(_)) {
             return Ok(());
         }
-        let begin = FileSink::create_for(means(store), self.reserve.max(self.offset)).await?;
+        let begin = FileSink::create_for(means(store), self.expected.max(self.offset)).await?;
         match std::mem::replace(&mut self.sink, Sink::Memory(Vec::new())) {
             Sink::Held(held) => self.sink = Sink::File(Box::new(begin(*held))),
             other => self.sink = other,
@@ -283,7 +287,10 @@ impl Intake {
             Sink::Memory(content) => UploadSink::Memory(content.clone()),
             Sink::File(file) => {
                 file.settle().await?;
-                make_durable(store, file.handle(), id, self.named).await.inspect_err(|_| file.give_up())?;
+                // Nobody knows when it goes on: what was allocated ahead goes back to the disk.
+                let len = Some(file.settled_len());
+                make_durable(store, file.handle(), id, self.named, len).await.inspect_err(|_| file.give_up())?;
+                file.was_cut();
                 self.named = true;
                 UploadSink::File
             }
@@ -402,12 +409,13 @@ fn hold(store: &Store, total: u64, content: &[u8]) -> Option<Held> {
     Some(held)
 }
 
-/// Syncs an upload's file and gives it its name in the upload area, durably.
-async fn make_durable(store: &Store, file: &Handle, id: UploadId, named: bool) -> Result<()> {
+/// Syncs an upload's file, cut to `len` bytes when given, and gives it its name in the upload area,
+/// durably.
+async fn make_durable(store: &Store, file: &Handle, id: UploadId, named: bool, len: Option<u64>) -> Result<()> {
     if named {
-        let synced = store.disk.sync(file, None).await;
+        let synced = store.disk.sync(file, len).await;
         return synced.map_err(|source| Error::io("syncing an upload file", source));
     }
-    let named = keep(&*store.disk, file, None, &id.path()).await;
+    let named = keep(&*store.disk, file, len, &id.path()).await;
     named.map(drop).map_err(|source| Error::io("naming an upload file", source))
 }

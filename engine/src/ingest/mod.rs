@@ -8,10 +8,12 @@ mod file;
 mod filling;
 mod held;
 mod intake;
+mod reservation;
 mod sealed;
 mod session;
 mod upload;
 
+pub(crate) use reservation::Ahead;
 pub use sealed::Sealed;
 pub(crate) use sealed::{Proven, Staged};
 pub(crate) use session::{Sessions, uploads_path};

@@ -64,7 +64,7 @@ impl Upload {
             return Err(Error::TooLarge { what: "content", max });
         }
         if let Some(total) = total {
-            self.intake_mut().reserve(total);
+            self.intake_mut().expect_bytes(total);
         }
         if let Some(digest) = digest
             && self.offset() == 0

@@ -12,6 +12,7 @@ use std::{
     any::Any,
     io::{self, IoSliceMut},
     num::NonZeroU64,
+    ops::Range,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::{
         Arc, Mutex, PoisonError,
@@ -93,13 +94,14 @@ impl OpenFile {
         drop(temporary);
     }
 
-    /// Allocates the first `bytes` bytes, which makes direct writes to them truly asynchronous.
+    /// Allocates a range, which makes direct writes to it truly asynchronous.
     /// A file system that cannot do it is no error; a full device is.
-    pub(super) fn reserve(&self, bytes: u64) -> io::Result<()> {
-        if bytes == 0 {
+    pub(super) fn reserve(&self, range: Range<u64>) -> io::Result<()> {
+        let Range { start, end } = range;
+        if start >= end {
             return Ok(());
         }
-        let allocated = retried(|| rustix::fs::fallocate(&self.plain, FallocateFlags::empty(), 0, bytes));
+        let allocated = retried(|| rustix::fs::fallocate(&self.plain, FallocateFlags::empty(), start, end - start));
         tolerate_unsupported(allocated.map_err(io::Error::from))
     }
 

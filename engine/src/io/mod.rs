@@ -7,7 +7,7 @@
 //! Implementations: [`Threads`] (pread, pwrite), `Ring` (io_uring, feature `ring`), [`SimDisk`]
 //! (memory, with faults). [`open_disk`] chooses between the first two by trying.
 
-use std::{future::Future, io, pin::Pin, sync::Arc};
+use std::{future::Future, io, ops::Range, pin::Pin, sync::Arc};
 
 mod blocking;
 mod buffer;
@@ -103,6 +103,13 @@ pub trait Disk: Send + Sync + 'static {
 
     /// The entries of a directory in no particular order; empty if the directory does not exist.
     fn list(&self, path: &StorePath) -> Op<Vec<Entry>>;
+
+    /// Allocates a range of a file that is being written, which may make it longer, for disks on
+    /// which writes to allocated blocks are faster. A range that cannot be had is an error here, and
+    /// no reason why the writes to it should fail.
+    fn reserve(&self, _file: &Handle, _range: Range<u64>) -> Option<Op<()>> {
+        None
+    }
 
     /// [`keep`] as one operation, for disks to which that is cheaper than its steps.
     fn keep(&self, _file: &Handle, _len: Option<u64>, _path: &StorePath) -> Option<Op<Linked>> {

@@ -16,6 +16,7 @@
 use std::{
     future::Future,
     io,
+    ops::Range,
     os::fd::BorrowedFd,
     path::Path,
     pin::Pin,
@@ -280,6 +281,10 @@ impl Disk for Ring {
 
     fn list(&self, path: &StorePath) -> Op<Vec<Entry>> {
         self.paths.list(path)
+    }
+
+    fn reserve(&self, file: &Handle, range: Range<u64>) -> Option<Op<()>> {
+        self.paths.reserve(file, range)
     }
 
     fn keep(&self, file: &Handle, len: Option<u64>, path: &StorePath) -> Option<Op<Linked>> {

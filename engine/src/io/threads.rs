@@ -2,7 +2,7 @@
 //!
 //! Reads of cached bytes are answered on the calling thread; everything else hops once.
 
-use std::{io, path::Path, sync::Arc};
+use std::{io, ops::Range, path::Path, sync::Arc};
 
 use super::{
     Buffer, Disk, Entry, Handle, Linked, Op, StorePath,
@@ -59,7 +59,7 @@ impl Disk for Threads {
         let root = Arc::clone(&self.root);
         self.blocking.run(move || {
             let file = root.create()?;
-            file.reserve(reserve)?;
+            file.reserve(0..reserve)?;
             Ok(file.into_handle())
         })
     }
@@ -121,6 +121,14 @@ impl Disk for Threads {
     fn list(&self, path: &StorePath) -> Op<Vec<Entry>> {
         let (root, path) = (Arc::clone(&self.root), path.clone());
         self.blocking.run(move || root.list(&path))
+    }
+
+    fn reserve(&self, file: &Handle, range: Range<u64>) -> Option<Op<()>> {
+        let file = match OpenFile::of(file) {
+            Ok(file) => file,
+            Err(error) => return Some(ready(Err(error))),
+        };
+        Some(self.blocking.run(move || file.reserve(range)))
     }
 
     fn keep(&self, file: &Handle, len: Option<u64>, path: &StorePath) -> Option<Op<Linked>> {

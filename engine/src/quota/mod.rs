@@ -9,6 +9,7 @@
 //! every quota above a namespace must have room. Lowering one below what is used refuses more and
 //! takes nothing away.
 
+mod forecast;
 mod ledger;
 mod opening;
 mod survey;

@@ -72,6 +72,26 @@ async fn every_quota_above_a_namespace_must_have_room() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_sender_can_be_told_before_it_sends() {
+    let root = tempfile::tempdir().expect("a directory");
+    let engine = open(root.path(), &with(&[("", 1000), ("team", 100)], Some(2))).await;
+    let (a, other) = (namespace("team/a"), namespace("other"));
+    let there = try_push(&engine, "team/a", &content(1, 60)).await.expect("it fits");
+    assert!(engine.room_for(&a, 40, None).await.is_ok());
+    assert!(is_over(&engine.room_for(&a, 41, None).await, "team"));
+    assert!(is_over(&engine.room_for(&namespace("team/b"), 41, Some(&there)).await, "team"), "not there");
+    assert!(engine.room_for(&a, 60, Some(&there)).await.is_ok(), "what is there takes no more");
+    assert!(is_over(&engine.room_for(&other, u64::MAX, None).await, ""));
+    assert!(engine.room_for(&other, 940, None).await.is_ok());
+
+    try_push(&engine, "other", b"x").await.expect("the second namespace");
+    let refused = engine.room_for(&namespace("third"), 0, None).await;
+    assert!(matches!(refused, Err(Error::TooManyNamespaces { max: 2 })), "{refused:?}");
+    assert!(engine.room_for(&other, 1, None).await.is_ok());
+    close_and_check(engine, root.path()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_document_that_does_not_fit_leaves_nothing() {
     let root = tempfile::tempdir().expect("a directory");
     let engine = open(root.path(), &with(&[("app", 8)], None)).await;

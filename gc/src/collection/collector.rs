@@ -23,6 +23,7 @@ use super::{
     options::Options,
     report::Report,
     run::{Flow, collect},
+    window::Window,
 };
 use crate::{
     maintenance::{Governed, maintain},
@@ -32,11 +33,17 @@ use crate::{
 /// The most that a run is put off at random, so that many servers do not begin together.
 const JITTER_MAX: Duration = Duration::from_secs(30);
 
+/// The longest sleep until a window opens. The wall clock may be set meanwhile.
+const WINDOW_SLEEP_MAX: Duration = Duration::from_secs(30);
+
 /// When runs begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Schedule {
     pub clock: Clock,
     pub runs: Runs,
+    /// Runs begin by themselves, and go on, only while it is open. One that did not come to its end
+    /// goes on when it opens again. Runs on request are not bound to it.
+    pub window: Option<Window>,
 }
 
 /// When runs begin by themselves; on request they always do.
@@ -88,6 +95,8 @@ struct State {
     last: Option<Report>,
     last_error: Option<String>,
     runs: u64,
+    /// The next run waits for the window to open.
+    waits_for_window: bool,
 }
 
 /// What the collector does and did.
@@ -98,6 +107,8 @@ pub struct Status {
     pub candidates: u64,
     /// Runs that ended.
     pub runs: u64,
+    /// A run is due, and waits for its part of the day.
+    pub waits_for_window: bool,
     /// How far a run under way is.
     pub running: Option<Report>,
     /// The last run that ended.
@@ -152,6 +163,7 @@ impl Collector {
             epoch: engine.epoch(),
             candidates: engine.candidates_estimate(),
             runs: state.runs,
+            waits_for_window: state.waits_for_window,
             running: state.running.clone(),
             last: state.last.clone(),
             error: state.last_error.clone(),
@@ -161,7 +173,7 @@ impl Collector {
     /// Begins to work in the background. Call inside a tokio runtime.
     pub fn spawn(&self, schedule: Schedule) -> Background {
         let clock = tokio::spawn(tick(self.shared.clone(), schedule.clock.epoch()));
-        let runs = tokio::spawn(run_all(self.shared.clone(), schedule.runs));
+        let runs = tokio::spawn(run_all(self.shared.clone(), schedule));
         Background { shared: self.shared.clone(), clock, runs }
     }
 }
@@ -198,7 +210,16 @@ async fn tick(shared: Arc<Shared>, epoch: Duration) {
     }
 }
 
-async fn run_all(shared: Arc<Shared>, runs: Runs) {
+/// Why a run begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Begun {
+    Asked,
+    /// By itself, and bound to this window if there is one.
+    Due(Option<Window>),
+}
+
+async fn run_all(shared: Arc<Shared>, schedule: Schedule) {
+    let Schedule { runs, window, .. } = schedule;
     let mut wait = runs.wait(true);
     loop {
         let due = async {
@@ -206,17 +227,20 @@ async fn run_all(shared: Arc<Shared>, runs: Runs) {
                 Some(wait) => sleep(wait).await,
                 None => std::future::pending().await,
             }
+            if let Some(window) = window {
+                shared.wait_for(window).await;
+            }
         };
-        tokio::select! {
+        let begun = tokio::select! {
             () = shared.stopping.notified() => return,
-            () = shared.asked.notified() => {}
-            () = due => {}
-        }
-        shared.run().await;
+            () = shared.asked.notified() => Begun::Asked,
+            () = due => Begun::Due(window),
+        };
+        let is_over = shared.run(begun).await;
         if shared.is_stopping.load(Ordering::SeqCst) {
             return;
         }
-        wait = runs.wait(false);
+        wait = if is_over { runs.wait(false) } else { Some(Duration::ZERO) };
     }
 }
 
@@ -232,20 +256,45 @@ impl Shared {
         self.state.lock().expect("no panic holds it")
     }
 
-    async fn run(&self) {
+    fn is_open(&self, window: Window) -> bool {
+        window.is_open(self.engine.clock().unix_ms)
+    }
+
+    /// Waits until a window is open, in short sleeps: the wall clock may be set meanwhile.
+    async fn wait_for(&self, window: Window) {
+        while !self.is_open(window) {
+            self.state().waits_for_window = true;
+            let opens_in = window.opens_in(self.engine.clock().unix_ms);
+            sleep(opens_in.min(WINDOW_SLEEP_MAX)).await;
+            if self.is_open(window) {
+                // It opens for many servers at the same time.
+                sleep(jitter(10 * JITTER_MAX)).await;
+            }
+        }
+    }
+
+    /// One run. Gives false if it ended with its window, and has to go on.
+    async fn run(&self, begun: Begun) -> bool {
         {
             let mut state = self.state();
             state.is_asked = false;
+            state.waits_for_window = false;
             state.running = Some(Report { epoch: self.engine.epoch(), ..Report::default() });
         }
+        let mut is_late = false;
         let mut progress = |so_far: &Report| {
             self.state().running = Some(so_far.clone());
-            if self.is_stopping.load(Ordering::SeqCst) { Flow::Break(()) } else { Flow::Continue(()) }
+            is_late = matches!(begun, Begun::Due(Some(window)) if !self.is_open(window));
+            let goes_on = !is_late && !self.is_stopping.load(Ordering::SeqCst);
+            if goes_on { Flow::Continue(()) } else { Flow::Break(()) }
         };
         let outcome = match &self.governed {
             Some(governed) => maintain(&self.engine, &self.options, governed, &mut progress).await,
             None => collect(&self.engine, &self.options, &mut progress).await,
         };
+        if is_late {
+            tracing::info!("the time window of collection is over; the run goes on in the next one");
+        }
         let mut state = self.state();
         state.running = None;
         state.runs += 1;
@@ -262,5 +311,6 @@ impl Shared {
                 state.last_error = Some(error.to_string());
             }
         }
+        !is_late
     }
 }

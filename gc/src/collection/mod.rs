@@ -8,6 +8,7 @@
 //!     v report    what went, why, and what waits
 //!   rehearsal   a run that only plans
 //!   collector   all of this in the background, one run at a time, and the clock of the epochs
+//!   window      when in the day it begins by itself
 //! ```
 
 mod clock;
@@ -18,6 +19,7 @@ mod planner;
 mod rehearsal;
 mod report;
 mod run;
+mod window;
 
 pub use clock::Clock;
 pub use collector::{Background, Collector, Runs, Schedule, Status};
@@ -26,3 +28,4 @@ pub use plan::{Kind, Plan, Reason, Removal, Totals, Waiting};
 pub(crate) use rehearsal::rehearse;
 pub use report::Report;
 pub use run::{Flow, Progress, collect, plan};
+pub use window::{NoWindow, Window};

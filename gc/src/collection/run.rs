@@ -187,6 +187,9 @@ impl Run<'_> {
         let Removal { kind, reason, namespace, digest, bytes } = removal;
         tracing::info!(
             target: "audit",
+            subject = "collection",
+            action = "collect",
+            result = "removed",
             kind = kind.as_str(),
             namespace = namespace.as_ref().map(tracing::field::display),
             digest = digest.as_ref().map(tracing::field::display),

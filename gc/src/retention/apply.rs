@@ -160,7 +160,9 @@ async fn remove(
                 for (name, reason) in &batch {
                     tracing::info!(
                         target: "audit",
+                        subject = "retention",
                         action = "retention",
+                        result = "removed",
                         %namespace,
                         name = name.name,
                         digest = %name.digest,

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use orlop_engine::{
     Algorithm, Batch, Digest, Edge, Engine, Namespace, Options, Quota, Result, check,
     environment::{Environment, System},
-    index::MemoryIndex,
+    index::{Index, MemoryIndex},
     io::SimDisk,
 };
 use orlop_gc::{Flow, Report};
@@ -64,7 +64,12 @@ impl Parts {
     }
 
     pub async fn try_open(&self) -> Result<Engine> {
-        Engine::simulated(Arc::new(self.disk.clone()), self.index.clone(), self.options.clone()).await
+        self.open_over(self.index.clone()).await
+    }
+
+    /// The same store with something between the engine and its index.
+    pub async fn open_over(&self, index: Arc<dyn Index>) -> Result<Engine> {
+        Engine::simulated(Arc::new(self.disk.clone()), index, self.options.clone()).await
     }
 
     /// Runs the checker. Nothing may be under way.

@@ -14,15 +14,15 @@ use orlop_gc::{Flow, Options, Report, Rules};
 use crate::common::*;
 
 /// Crash states tried per crash point.
-const STATES: u64 = 4;
+pub const STATES: u64 = 4;
 
-fn rules() -> Options {
+pub fn rules() -> Options {
     let rules = Rules { delete_unnamed: true, delete_referring: true };
     Options { delay: 0, document_delay: 0, keep: Arc::new(rules), ..Options::default() }
 }
 
 /// What must stay, with its bytes.
-type Kept = Vec<(Namespace, Digest, Vec<u8>)>;
+pub type Kept = Vec<(Namespace, Digest, Vec<u8>)>;
 
 /// Nested documents, shared and mounted content, referring documents, some of it named.
 async fn fill(engine: &Engine) -> Result<Kept> {
@@ -58,7 +58,7 @@ async fn fill(engine: &Engine) -> Result<Kept> {
 }
 
 /// A store with garbage whose leases are over, open.
-async fn filled(seed: u64) -> (Parts, Engine, Kept) {
+pub async fn filled(seed: u64) -> (Parts, Engine, Kept) {
     let parts = Parts::new(seed);
     let engine = parts.open().await;
     let kept = fill(&engine).await.expect("filled");
@@ -66,7 +66,7 @@ async fn filled(seed: u64) -> (Parts, Engine, Kept) {
     (parts, engine, kept)
 }
 
-async fn try_collect(engine: &Engine) -> Result<Report> {
+pub async fn try_collect(engine: &Engine) -> Result<Report> {
     orlop_gc::collect(engine, &rules(), &mut |_: &Report| Flow::Continue(())).await
 }
 
@@ -91,7 +91,7 @@ async fn verify(engine: &Engine, kept: &Kept) -> std::result::Result<(), String>
 }
 
 /// Opens what a crash left, checks it, ends the collection, and checks that nothing is left over.
-async fn recover(parts: &Parts, kept: &Kept) -> std::result::Result<(), String> {
+pub async fn recover(parts: &Parts, kept: &Kept) -> std::result::Result<(), String> {
     for recovery in 1..=2 {
         let engine = parts.try_open().await.map_err(|error| format!("opening {recovery}: {error}"))?;
         verify(&engine, kept).await.map_err(|what| format!("opening {recovery}: {what}"))?;

@@ -1,9 +1,12 @@
 //! Collection on the simulated disk and index: against a slow model, through crashes, in races.
 
 mod common;
+mod controls;
 mod crash;
+mod flaws;
 mod graphs;
 mod model;
 mod policies;
 mod races;
 mod rules;
+mod window;

@@ -32,8 +32,8 @@ fn retention(dry_run: bool) -> Arc<Retention> {
 async fn run(engine: &Engine, retention: Arc<Retention>) -> Report {
     let options = Options { delay: 0, document_delay: DOCUMENT_DELAY, ..Options::default() };
     let collector = Collector::governed(engine.clone(), options, retention);
-    let background =
-        collector.spawn(Schedule { clock: Clock::of_lease(Duration::from_secs(36_000)), runs: Runs::Never });
+    let clock = Clock::of_lease(Duration::from_secs(36_000));
+    let background = collector.spawn(Schedule { clock, runs: Runs::Never, window: None });
     assert!(collector.start());
     let ended = async {
         while collector.status().runs == 0 {

@@ -246,7 +246,7 @@ async fn the_collector_runs_in_its_interval_and_on_request_one_at_a_time() {
     let clock = Clock::of_lease(std::time::Duration::from_secs(80));
     let collector = Collector::new(engine.clone(), at_once());
     let minute = std::time::Duration::from_secs(60);
-    let background = collector.spawn(Schedule { clock, runs: Runs::Every(minute) });
+    let background = collector.spawn(Schedule { clock, runs: Runs::Every(minute), window: None });
     assert!(collector.start());
     assert!(!collector.start(), "asked for already");
     while collector.status().runs == 0 {

@@ -1,0 +1,201 @@
+//! Negative controls: without one of the protections the tests of races and crashes notice a loss.
+//! A test that could not fail would say the same with and without them.
+//!
+//! | protection | left out by | noticed by |
+//! |---|---|---|
+//! | lease of a push | an index that does not note it | the race of pushes |
+//! | lease of a mount | the same | the race of mounts |
+//! | lease of a look-up | a client that looks without being told | the race of those who skip a push |
+//! | holders are asked again | an index that hides them from the commit thread | a step that came too late |
+//! | pin of an upload | a collector that does not know the engine's pins | the commit of that upload |
+//! | the record goes durably before the file | an index that lies about durability | the crash states |
+//! | open handles keep bytes | a disk that destroys what it unlinks | a reader that goes on |
+
+use std::sync::Arc;
+
+use orlop_engine::{
+    Algorithm, Batch, Digest, Engine, Error, Namespace, Removal, Result,
+    collect::{Sweep, Swept},
+    io::{Buffer, Disk, Entry, Handle, Linked, Op, SimDisk, StorePath},
+};
+
+use crate::{
+    common::*,
+    crash,
+    flaws::{Flaw, Flawed},
+    races::{ask_and_use, ground, mount_and_use, provide_for_mounts, push_and_use, race},
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_without_its_lease_is_noticed() {
+    let parts = ground();
+    let index = Flawed::over(&parts.index, Flaw::ForgetsLeases { prefix: "a" });
+    let engine = parts.open_over(index).await.expect("opens");
+    let lost = race(engine, push_and_use).await.expect_err("something is lost");
+    assert!(lost.contains("was told that"), "{lost}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mount_without_its_lease_is_noticed() {
+    let parts = ground();
+    let index = Flawed::over(&parts.index, Flaw::ForgetsLeases { prefix: "to/" });
+    let engine = parts.open_over(index).await.expect("opens");
+    provide_for_mounts(&engine).await;
+    let lost = race(engine, mount_and_use).await.expect_err("something is lost");
+    assert!(lost.contains("was told that"), "{lost}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_without_its_lease_is_noticed() {
+    let look = |engine: Engine, ns: Namespace, digest: Digest| async move {
+        engine.survey(move |view| Ok(view.member(&ns, &digest)?.is_some())).await.expect("looked")
+    };
+    let engine = ground().open().await;
+    let racing = race(engine, move |engine, client, turn| ask_and_use(engine, client, turn, look));
+    let lost = racing.await.expect_err("something is lost");
+    assert!(lost.contains("was told that"), "{lost}");
+}
+
+/// A plan said that nobody holds content. Before its step came, somebody pushed the content again.
+async fn sweep_too_late(engine: &Engine) -> (Swept, Result<bytes::Bytes>) {
+    let (a, b) = (namespace("a"), namespace("b"));
+    engine.waive_earlier_answers();
+    let digest = push(engine, &a, &content(1)).await.expect("pushed");
+    let _ = engine.commit(Batch::new(a).remove(digest, Removal::Always)).await.expect("removed");
+    let planned = vec![Sweep::Content { digest, delay: 0 }];
+    push(engine, &b, &content(1)).await.expect("pushed");
+    let swept = engine.sweep(planned).await.expect("swept");
+    (swept[0], pull(engine, &b, &digest).await)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_that_does_not_ask_for_holders_again_is_noticed() {
+    let (swept, pulled) = sweep_too_late(&ground().open().await).await;
+    assert!(swept == Swept::Kept && pulled.is_ok_and(|pulled| pulled == content(1)));
+
+    let parts = ground();
+    let engine = parts.open_over(Flawed::over(&parts.index, Flaw::IgnoresHolders)).await.expect("opens");
+    let (swept, pulled) = sweep_too_late(&engine).await;
+    assert!(matches!(swept, Swept::Done { .. }), "{swept:?}");
+    assert!(matches!(pulled, Err(Error::NotFound { .. })), "the loss shows: {pulled:?}");
+}
+
+/// Content that the store has is pushed again, and is hashed only. `collector` takes it before the
+/// commit, if nothing keeps it.
+async fn push_what_is_collected(engine: &Engine, collector: &Engine) -> Result<()> {
+    let (a, b) = (namespace("a"), namespace("b"));
+    let digest = push(engine, &a, &content(1)).await?;
+    let id = engine.begin(&b, Algorithm::Sha256).await?;
+    let mut upload = engine.resume(&b, id).await?;
+    upload.announce(None, Some(digest)).await?;
+    upload.append(&content(1)).await?;
+    let sealed = upload.seal(&digest).await?;
+    let _ = engine.commit(Batch::new(a).remove(digest, Removal::Always)).await?;
+    advance(collector, 3).await;
+    collect(collector, &crash::rules()).await;
+    let _ = engine.commit(Batch::new(b.clone()).blob(sealed)).await?;
+    assert_eq!(pull(engine, &b, &digest).await?, content(1));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_without_its_pin_is_noticed() {
+    let engine = ground().open().await;
+    push_what_is_collected(&engine, &engine).await.expect("its pin keeps what it relies on");
+
+    // Another engine over the same store has the same table, and none of the pins.
+    let parts = ground();
+    let (engine, other) = (parts.open().await, parts.open().await);
+    other.waive_earlier_answers();
+    let lost = push_what_is_collected(&engine, &other).await;
+    assert!(matches!(lost, Err(Error::NotFound { .. })), "the loss shows: {lost:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_go_before_their_records_are_noticed() {
+    let mut noticed = 0;
+    for at in 0..8 {
+        let (parts, engine, kept) = crash::filled(at).await;
+        engine.close().await.expect("closed");
+        let index = Flawed::over(&parts.index, Flaw::LiesAboutDurability);
+        let engine = parts.open_over(index).await.expect("opens");
+        engine.waive_earlier_answers();
+        parts.disk.crash_after(parts.disk.operations() + at);
+        // Its end is the crash.
+        let _ = crash::try_collect(&engine).await;
+        for state in 0..crash::STATES {
+            let (disk, index) = (parts.disk.crash(state), Arc::new(parts.index.crash(state)));
+            let (crashed, kept) = (Parts { disk, index, options: parts.options.clone() }, kept.clone());
+            // What the checker finds is a panic.
+            let recovered = tokio::spawn(async move { crash::recover(&crashed, &kept).await }).await;
+            noticed += u32::from(!matches!(recovered, Ok(Ok(()))));
+        }
+    }
+    assert!(noticed > 0, "records without files would pass");
+}
+
+/// A disk on which an unlinked file loses its bytes, whoever has it open.
+struct Destroying(SimDisk);
+
+impl Disk for Destroying {
+    fn unlink(&self, path: &StorePath) -> Op<()> {
+        let (disk, path) = (self.0.clone(), path.clone());
+        Box::pin(async move {
+            if let Ok(file) = disk.open(&path, true).await {
+                disk.sync(&file, Some(0)).await?;
+            }
+            disk.unlink(&path).await
+        })
+    }
+
+    fn create(&self, reserve: u64) -> Op<Handle> {
+        self.0.create(reserve)
+    }
+
+    fn open(&self, path: &StorePath, write: bool) -> Op<Handle> {
+        self.0.open(path, write)
+    }
+
+    fn write(&self, file: &Handle, buffer: Buffer, offset: u64) -> Op<Buffer> {
+        self.0.write(file, buffer, offset)
+    }
+
+    fn read(&self, file: &Handle, buffer: Buffer, offset: u64, len: usize) -> Op<Buffer> {
+        self.0.read(file, buffer, offset, len)
+    }
+
+    fn sync(&self, file: &Handle, len: Option<u64>) -> Op<()> {
+        self.0.sync(file, len)
+    }
+
+    fn link(&self, file: &Handle, path: &StorePath) -> Op<Linked> {
+        self.0.link(file, path)
+    }
+
+    fn list(&self, path: &StorePath) -> Op<Vec<Entry>> {
+        self.0.list(path)
+    }
+}
+
+/// Opens content that is then deleted and collected, and reads it.
+async fn read_what_is_collected(disk: Arc<dyn Disk>) -> Result<bytes::Bytes> {
+    let parts = ground();
+    let engine = Engine::simulated(disk, parts.index.clone(), parts.options.clone()).await?;
+    engine.waive_earlier_answers();
+    let a = namespace("a");
+    let digest = push(&engine, &a, &content(1)).await?;
+    let blob = engine.open_blob(&a, &digest).await?;
+    let _ = engine.commit(Batch::new(a.clone()).remove(digest, Removal::Always)).await?;
+    advance(&engine, 3).await;
+    let report = collect(&engine, &crash::rules()).await;
+    assert_eq!(report.removed.contents, 1, "{report}");
+    blob.bytes(1 << 20).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_whose_file_goes_is_noticed() {
+    let read = read_what_is_collected(Arc::new(SimDisk::new(1))).await;
+    assert_eq!(read.expect("who reads goes on"), content(1));
+    let lost = read_what_is_collected(Arc::new(Destroying(SimDisk::new(1)))).await;
+    assert!(lost.is_err(), "the loss shows");
+}
