@@ -29,5 +29,5 @@ mod router;
 pub mod server;
 
 pub use body::{BodyError, ResponseBody};
-pub use maintenance::{Maintenance, Operators};
+pub use maintenance::{Document, Maintenance, Operators};
 pub use registry::{Policy, Registry};

@@ -1,13 +1,16 @@
-//! What operators ask of a running registry: the seam to whoever collects.
+//! What operators ask of a running registry: the seam to whoever collects and scrubs.
 //!
-//! This crate knows the path, who may use it and how the answer travels; what a collection is, and
-//! what its report says, is known where it is implemented.
+//! This crate knows the paths, who may use them and how the answer travels; what a collection or a scrub
+//! is, and what its report says, is known where it is implemented.
 
-use std::net::IpAddr;
+use std::{future::Future, net::IpAddr, pin::Pin};
 
 use http::{HeaderMap, HeaderName, header::FORWARDED};
 
 use crate::metrics::Statistic;
+
+/// A document that takes reading the store.
+pub type Document<'a> = Pin<Box<dyn Future<Output = orlop_engine::Result<String>> + Send + 'a>>;
 
 /// Carries out what operators ask for.
 pub trait Maintenance: Send + Sync + 'static {
@@ -16,6 +19,17 @@ pub trait Maintenance: Send + Sync + 'static {
 
     /// What collection does and did, as a JSON document.
     fn collection(&self) -> String;
+
+    /// Asks for a scrub. False: one is under way or asked for already.
+    fn start_scrub(&self) -> bool {
+        false
+    }
+
+    /// What the scrub does and did, and the blobs that are damaged, as a JSON document. `None` if nobody
+    /// scrubs.
+    fn scrub(&self) -> Option<Document<'_>> {
+        None
+    }
 
     /// Numbers for a scrape; must not block.
     fn statistics(&self) -> Vec<Statistic>;

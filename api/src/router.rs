@@ -9,7 +9,7 @@ use crate::{
         base, blob, collection,
         error_map::{Failure, Outcome},
         incoming::Incoming,
-        manifest, probes, referrers, tags, upload,
+        manifest, probes, referrers, scrub, tags, upload,
     },
     metrics::RouteClass,
     protocol::{ErrorCode, Query, Route},
@@ -76,6 +76,7 @@ pub async fn route(registry: &Registry, head: &Parts, body: &mut impl Incoming) 
         Route::Health(question) => Ok(probes::health(&registry.health, *question)),
         Route::Metrics => Ok(probes::metrics(&registry.metrics)),
         Route::Collection => collection::answer(registry, method, head.extensions.get::<Peer>(), headers),
+        Route::Scrub => Box::pin(scrub::answer(registry, method, head.extensions.get::<Peer>(), headers)).await,
     }
 }
 
@@ -90,6 +91,6 @@ fn class(route: &Route) -> RouteClass {
         Route::Referrers { .. } => RouteClass::Referrers,
         Route::Health(_) => RouteClass::Health,
         Route::Metrics => RouteClass::Metrics,
-        Route::Collection => RouteClass::Operators,
+        Route::Collection | Route::Scrub => RouteClass::Operators,
     }
 }

@@ -1,4 +1,4 @@
-//! The operators' path to collection: who may use it, and what it answers.
+//! The operators' paths to collection and scrub: who may use them, and what they answer.
 
 mod support;
 
@@ -8,7 +8,7 @@ use std::sync::{
 };
 
 use orlop_api::{
-    Maintenance, Operators, Policy,
+    Document, Maintenance, Operators, Policy,
     limits::Limits,
     metrics::{Statistic, StatisticKind},
 };
@@ -27,12 +27,21 @@ impl Maintenance for Counting {
         format!("{{\"runs\":{}}}", self.0.load(Ordering::Relaxed))
     }
 
+    fn start_scrub(&self) -> bool {
+        self.start_collection()
+    }
+
+    fn scrub(&self) -> Option<Document<'_>> {
+        Some(Box::pin(async { Ok(self.collection()) }))
+    }
+
     fn statistics(&self) -> Vec<Statistic> {
         vec![Statistic { name: "collection_runs", help: "Runs", kind: StatisticKind::Counter, value: 7, label: None }]
     }
 }
 
-const PATH: &str = "/v2/_orlop/gc";
+/// Both paths follow the same rules.
+const PATHS: [&str; 2] = ["/v2/_orlop/gc", "/v2/_orlop/scrub"];
 
 async fn registry(operators: Operators) -> TestRegistry {
     let mut test = TestRegistry::with(Limits::default(), Policy { operators, ..Policy::default() }).await;
@@ -42,28 +51,33 @@ async fn registry(operators: Operators) -> TestRegistry {
 
 #[tokio::test]
 async fn an_operator_starts_a_run_and_sees_what_it_did() {
-    let test = registry(Operators::Anywhere).await;
-    assert_eq!(test.get(PATH).await.text(), "{\"runs\":0}");
-    let started = test.send("POST", PATH, &[], "").await;
-    assert_eq!((started.status.as_u16(), started.text()), (202, "{\"runs\":1}"));
-    assert_eq!(test.send("POST", PATH, &[], "").await.status, 409, "one is under way");
-    assert_eq!(test.send("PUT", PATH, &[], "").await.status, 405);
-    let answer = test.get(PATH).await;
-    assert_eq!((answer.header("content-type"), answer.header("cache-control")), ("application/json", "no-store"));
-    assert!(test.get("/metrics").await.text().contains("orlop_collection_runs_total 7\n"));
+    for path in PATHS {
+        let test = registry(Operators::Anywhere).await;
+        assert_eq!(test.get(path).await.text(), "{\"runs\":0}");
+        let started = test.send("POST", path, &[], "").await;
+        assert_eq!((started.status.as_u16(), started.text()), (202, "{\"runs\":1}"));
+        assert_eq!(test.send("POST", path, &[], "").await.status, 409, "one is under way");
+        assert_eq!(test.send("PUT", path, &[], "").await.status, 405);
+        let answer = test.get(path).await;
+        assert_eq!((answer.header("content-type"), answer.header("cache-control")), ("application/json", "no-store"));
+        assert!(test.get("/metrics").await.text().contains("orlop_collection_runs_total 7\n"));
+    }
 }
 
 /// Requests of these tests have no peer, so they come from nowhere near.
 #[tokio::test]
 async fn others_are_refused() {
-    for operators in [Operators::Loopback, Operators::Nowhere] {
-        let test = registry(operators).await;
-        for method in ["GET", "POST"] {
-            let answer = test.send(method, PATH, &[], "").await;
-            assert_eq!(answer.status, 403);
-            assert!(answer.text().contains("DENIED"), "{}", answer.text());
+    for path in PATHS {
+        for operators in [Operators::Loopback, Operators::Nowhere] {
+            let test = registry(operators).await;
+            for method in ["GET", "POST"] {
+                let answer = test.send(method, path, &[], "").await;
+                assert_eq!(answer.status, 403);
+                assert!(answer.text().contains("DENIED"), "{}", answer.text());
+            }
         }
+        let anywhere = Policy { operators: Operators::Anywhere, ..Policy::default() };
+        let without = TestRegistry::with(Limits::default(), anywhere).await;
+        assert_eq!(without.get(path).await.status, 404, "nobody does it here");
     }
-    let without = TestRegistry::with(Limits::default(), Policy { operators: Operators::Anywhere, ..Policy::default() });
-    assert_eq!(without.await.get(PATH).await.status, 404, "nothing collects here");
 }

@@ -29,6 +29,9 @@ pub enum Command {
     /// Remove from a store that no process has open what nothing needs any more.
     #[command(after_help = exit::HELP)]
     Gc(Gc),
+    /// Read a whole store that no process has open, and set aside and list every damaged blob.
+    #[command(after_help = exit::HELP)]
+    Scrub(Scrub),
     /// Say whether a configuration file is accepted, without starting anything.
     #[command(after_help = exit::HELP)]
     Verify(Verify),
@@ -96,6 +99,28 @@ pub struct Gc {
 }
 
 #[derive(Debug, Args)]
+pub struct Scrub {
+    /// Configuration file that names the store.
+    pub config: Option<PathBuf>,
+
+    /// Directory of the store. Overrides storage.rootDirectory.
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+
+    /// Read at most so many bytes in a second; without it, as many as the machine gives.
+    #[arg(long, value_name = "BYTES")]
+    pub rate: Option<u64>,
+
+    /// Go on where an interrupted pass stopped, instead of from the start.
+    #[arg(long)]
+    pub resume: bool,
+
+    /// Print JSON instead of a table.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
 pub struct Verify {
     /// Configuration file in JSON, with zot's key names.
     pub config: PathBuf,
@@ -141,6 +166,13 @@ impl Serve {
 }
 
 impl Gc {
+    /// What the flags say about the configuration.
+    pub fn flags(&self) -> Flags {
+        Flags { root: self.root.clone(), address: None }
+    }
+}
+
+impl Scrub {
     /// What the flags say about the configuration.
     pub fn flags(&self) -> Flags {
         Flags { root: self.root.clone(), address: None }

@@ -14,6 +14,7 @@ mod bench;
 mod check;
 mod collector;
 mod config;
+mod damage;
 mod exit;
 mod gc;
 mod hint;
@@ -21,6 +22,7 @@ mod huge_pages;
 mod log;
 mod open_files;
 mod retention;
+mod scrub;
 mod serve;
 mod signals;
 mod usage;
@@ -51,6 +53,7 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Serve(arguments) => block_on(serve::run(&arguments))?.map(|()| ExitCode::SUCCESS),
         Command::Check(arguments) => block_on(check::run(&arguments))?,
         Command::Gc(arguments) => block_on(gc::run(&arguments))?.map(|()| ExitCode::SUCCESS),
+        Command::Scrub(arguments) => block_on(scrub::run(&arguments))?,
         Command::Verify(arguments) => verify::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Retention(arguments) => retention::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Usage(arguments) => usage::run(&arguments).map(|()| ExitCode::SUCCESS),

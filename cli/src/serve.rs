@@ -16,7 +16,7 @@ use orlop_api::{
     server::{Tls, TlsOptions},
 };
 use orlop_engine::Engine;
-use orlop_gc::Collector;
+use orlop_gc::{Collector, Scrubber};
 
 use crate::{
     args,
@@ -42,7 +42,7 @@ pub async fn run(arguments: &args::Serve) -> Result<(), Failure> {
     let signals =
         Signals::listen().map_err(|error| Failure::new(Exit::Failed, format!("cannot receive signals: {error}")))?;
 
-    let Config { root, engine: options, address, tls, limits, policy, collection, retention, .. } = config;
+    let Config { root, engine: options, address, tls, limits, policy, collection, retention, scrub, .. } = config;
     let tls = load(&tls)?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     let address = resolve(&address).await?;
@@ -50,13 +50,17 @@ pub async fn run(arguments: &args::Serve) -> Result<(), Failure> {
 
     let collector = Collector::governed(engine.clone(), collection.options(&retention), Arc::new(retention));
     let registry = Registry::new(engine.clone(), limits, policy);
-    let registry = registry.with_maintenance(Arc::new(Maintained(collector.clone())));
+    let scrubber = Scrubber::new(engine.clone(), scrub.options());
+    let registry =
+        registry.with_maintenance(Arc::new(Maintained { collector: collector.clone(), scrubber: scrubber.clone() }));
     let bound = registry.bind(address, tls).and_then(|server| Ok((server.local_addr()?, server)));
     let served = match bound {
         Ok((address, server)) => {
             announce(address, scheme, &root, &engine, arguments.hint);
             let collecting = collector.spawn(collection.schedule());
+            let scrubbing = scrubber.spawn().map_err(|error| Failure::engine(&root, &error))?;
             let served = server.run(signals.stop()).await;
+            scrubbing.stop().await;
             collecting.stop().await;
             served.map_err(|error| Failure::new(Exit::Failed, format!("serving failed: {error}")))
         }

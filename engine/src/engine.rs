@@ -16,6 +16,7 @@ use crate::{
     clock::Clock,
     collect,
     commit::{Batch, Receipt, Transaction, decoded, place},
+    damage,
     error::{Error, Result, What},
     format::{BlobRecord, ChunkSums, FORMAT_LINE, Health, NameRecord, Placement, VERSION, keys},
     index::{Changes, Condition, Durability, Index, MemoryIndex, Outcome, Table},
@@ -89,6 +90,7 @@ impl Engine {
         collect::opened(&*parts.index)?;
         let epoch = collect::stored_epoch(&*parts.index)?;
         let store = Arc::new(Store::new(parts, epoch)?);
+        damage::count(&store).await?;
         store.sessions.recover(&store).await?;
         let tending = vec![
             tokio::spawn(tend_uploads(Arc::downgrade(&store), store.options.upload_settle)),

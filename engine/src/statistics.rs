@@ -50,6 +50,12 @@ statistics! {
     blobs_stored,
     /// Blobs found damaged.
     blobs_damaged,
+    /// Damaged blobs that were healed by a push.
+    blobs_healed,
+    /// Blobs looked at by the scrub.
+    blobs_scrubbed,
+    /// Bytes read by the scrub.
+    bytes_scrubbed,
     /// Pulls of documents that were counted.
     pulls_noted,
     /// Pulls of documents that were written to the index.

@@ -1,6 +1,6 @@
 //! What all parts of an open engine share.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicI64};
 
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
@@ -46,6 +46,9 @@ pub(crate) struct Store {
     pub counters: Arc<Counters>,
     pub clock: Arc<Clock>,
     pub pulls: Pulls,
+    /// Rows of the list of damaged content. Changes are counted when they are committed, in no order, so
+    /// it may be below zero for a moment.
+    pub damaged: AtomicI64,
     placing: Vec<Arc<Mutex<()>>>,
 }
 
@@ -80,6 +83,7 @@ impl Store {
             counters,
             clock,
             pulls: Pulls::default(),
+            damaged: AtomicI64::new(0),
             placing: (0..PLACING_LOCKS).map(|_| Arc::default()).collect(),
             options,
         })

@@ -13,10 +13,7 @@ const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 /// `GET /v2/_orlop/gc`: what collection does and did. `POST`: asks for a run; 202, or 409 while one
 /// is under way.
 pub fn answer(registry: &Registry, method: &Method, peer: Option<&Peer>, headers: &HeaderMap) -> Outcome {
-    if !registry.policy.operators.admit(peer.map(|peer| peer.address.ip()), headers) {
-        let message = "operators ask from the machine itself; \"http.operators\" can allow more";
-        return Err(Failure::new(StatusCode::FORBIDDEN, ErrorCode::Denied, message));
-    }
+    admit(registry, peer, headers)?;
     let Some(maintenance) = registry.maintenance.get() else {
         return Err(Failure::new(StatusCode::NOT_FOUND, ErrorCode::Unsupported, "this registry does not collect"));
     };
@@ -25,7 +22,21 @@ pub fn answer(registry: &Registry, method: &Method, peer: Option<&Peer>, headers
         Method::POST => StatusCode::CONFLICT,
         _ => StatusCode::OK,
     };
-    let mut response: Response<ResponseBody> = reply::json(status, maintenance.collection());
+    Ok(momentary(status, maintenance.collection()))
+}
+
+/// Whether the request may be an operator's. Errors: 403.
+pub fn admit(registry: &Registry, peer: Option<&Peer>, headers: &HeaderMap) -> Result<(), Failure> {
+    if registry.policy.operators.admit(peer.map(|peer| peer.address.ip()), headers) {
+        return Ok(());
+    }
+    let message = "operators ask from the machine itself; \"http.operators\" can allow more";
+    Err(Failure::new(StatusCode::FORBIDDEN, ErrorCode::Denied, message))
+}
+
+/// A document that is true now, not later.
+pub fn momentary(status: StatusCode, document: String) -> Response<ResponseBody> {
+    let mut response = reply::json(status, document);
     response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
-    Ok(response)
+    response
 }

@@ -13,5 +13,6 @@ pub mod probes;
 pub mod referrers;
 pub mod reply;
 pub mod scope;
+pub mod scrub;
 pub mod tags;
 pub mod upload;

@@ -48,6 +48,8 @@ pub enum Route {
     Metrics,
     /// `/v2/_orlop/gc`: collection, for operators. No repository begins with an underscore.
     Collection,
+    /// `/v2/_orlop/scrub`: the search for damage, and what it found, for operators.
+    Scrub,
 }
 
 /// The questions a supervisor asks.
@@ -89,6 +91,7 @@ impl Route {
             "/v2" | "/v2/" => return Ok(Route::Base),
             "/v2/_catalog" => return Ok(Route::Catalog),
             "/v2/_orlop/gc" => return Ok(Route::Collection),
+            "/v2/_orlop/scrub" => return Ok(Route::Scrub),
             "/livez" => return Ok(Route::Health(Health::Live)),
             "/readyz" => return Ok(Route::Health(Health::Ready)),
             "/startupz" => return Ok(Route::Health(Health::Started)),
@@ -126,7 +129,7 @@ impl Route {
             | Route::UploadStart { name }
             | Route::Upload { name, .. }
             | Route::Referrers { name, .. } => Some(name),
-            Route::Base | Route::Catalog | Route::Health(_) | Route::Metrics | Route::Collection => None,
+            Route::Base | Route::Catalog | Route::Health(_) | Route::Metrics | Route::Collection | Route::Scrub => None,
         }
     }
 
@@ -142,7 +145,7 @@ impl Route {
             Route::Manifest { .. } => "GET, HEAD, PUT, DELETE",
             Route::Blob { .. } => "GET, HEAD, DELETE",
             Route::UploadStart { .. } => "POST",
-            Route::Collection => "GET, HEAD, POST",
+            Route::Collection | Route::Scrub => "GET, HEAD, POST",
             Route::Upload { .. } => "GET, HEAD, PATCH, PUT, DELETE",
         }
     }
@@ -206,6 +209,7 @@ mod tests {
             ("/v2/".to_owned(), Route::Base),
             ("/v2/_catalog".to_owned(), Route::Catalog),
             ("/v2/_orlop/gc".to_owned(), Route::Collection),
+            ("/v2/_orlop/scrub".to_owned(), Route::Scrub),
             ("/v2/a/b/tags/list".to_owned(), Route::Tags { name: name() }),
             ("/v2/a/b/manifests/v1".to_owned(), Route::Manifest { name: name(), reference: tag("v1") }),
             (

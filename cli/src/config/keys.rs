@@ -13,7 +13,7 @@ use super::{
     Config, address, collection,
     duration::{self, GoDuration},
     error::ErrorKind,
-    limits, nearest, quotas, retention,
+    limits, nearest, quotas, retention, scrub,
     value::{Problem, Value},
 };
 
@@ -97,8 +97,11 @@ pub const KEYS: &[Key] = &[
     Key { path: "log.audit", set: |config, value| file(value).map(|file| config.log.audit = file) },
 ];
 
-pub const TREES: &[Tree] =
-    &[Tree { path: retention::KEY, set: retention::set }, Tree { path: quotas::KEY, set: quotas::set }];
+pub const TREES: &[Tree] = &[
+    Tree { path: retention::KEY, set: retention::set },
+    Tree { path: quotas::KEY, set: quotas::set },
+    Tree { path: scrub::KEY, set: scrub::set },
+];
 
 /// Keys of zot that cannot be honoured, each with the feature it belongs to.
 pub const UNSUPPORTED: &[(&str, &str)] = &[
@@ -116,7 +119,17 @@ pub const UNSUPPORTED: &[(&str, &str)] = &[
     ("http.ratelimit", "rate limits"),
     ("scheduler", "background tasks"),
     ("cluster", "clusters"),
-    ("extensions", "extensions"),
+    ("extensions.search", "search"),
+    ("extensions.sync", "mirroring"),
+    ("extensions.metrics", "a choice of the path for metrics"),
+    ("extensions.lint", "lint"),
+    ("extensions.ui", "the web interface"),
+    ("extensions.mgmt", "the management interface"),
+    ("extensions.apikey", "API keys"),
+    ("extensions.userprefs", "user preferences"),
+    ("extensions.imagetrust", "signature verification"),
+    ("extensions.trust", "signature verification"),
+    ("extensions.events", "events"),
 ];
 
 /// What `path` stands for, if it is known.
@@ -133,14 +146,14 @@ pub fn find(path: &str) -> Option<Found> {
     if let Some(limit) = below(path, limits::SECTION).and_then(limits::find) {
         return Some(Found::Limit(limit));
     }
-    let is_section =
-        path.eq_ignore_ascii_case(limits::SECTION) || KEYS.iter().any(|key| below(key.path, path).is_some());
+    let mut paths = KEYS.iter().map(|key| key.path).chain(TREES.iter().map(|tree| tree.path));
+    let is_section = path.eq_ignore_ascii_case(limits::SECTION) || paths.any(|known| below(known, path).is_some());
     is_section.then_some(Found::Section)
 }
 
 /// The known key that `path` was probably meant to be.
 pub fn nearest(path: &str) -> String {
-    let sections = ["storage", "http", "http.tls", limits::SECTION, "log"].map(str::to_owned);
+    let sections = ["storage", "http", "http.tls", limits::SECTION, "log", "extensions"].map(str::to_owned);
     let trees = TREES.iter().map(|tree| tree.path);
     let keys = KEYS.iter().map(|key| key.path).chain(trees).map(str::to_owned);
     nearest::nearest(path, sections.into_iter().chain(keys).chain(limits::paths())).expect("the list is not empty")

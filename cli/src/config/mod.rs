@@ -24,6 +24,7 @@ mod nearest;
 mod parse;
 mod quotas;
 pub mod retention;
+mod scrub;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -32,6 +33,7 @@ mod value;
 pub use address::Address;
 pub use collection::Collection;
 pub use error::{Error, ErrorKind};
+pub use scrub::Scrub;
 
 /// Largest configuration file, in bytes. Ours have a few hundred; this stops a wrong path, such
 /// as a disk image, from being read into memory.
@@ -48,6 +50,7 @@ pub struct Config {
     pub policy: Policy,
     pub collection: Collection,
     pub retention: Retention,
+    pub scrub: Scrub,
     pub log: Log,
     /// What the operator should know about the file, although it is accepted.
     pub notes: Vec<String>,
@@ -90,6 +93,7 @@ impl Default for Config {
             policy: Policy::default(),
             collection: Collection::default(),
             retention: Retention::default(),
+            scrub: Scrub::default(),
             log: Log { level: LevelFilter::INFO, output: None, audit: None },
             notes: Vec::new(),
             limits_set: Vec::new(),

@@ -3,14 +3,14 @@
 use super::{Report, each};
 use crate::{
     Digest,
-    digest::Hasher,
     error::{Error, Result},
-    format::{BlobRecord, ChunkSums, Health, Placement, UploadRecord, UploadSink},
+    format::{BlobRecord, Health, Placement, UploadRecord, UploadSink},
     index::{Index, Table},
     ingest::{UploadId, uploads_path},
     io::{Disk, Pool},
     store::index_error,
     tier::{Listed, Stored, Tier},
+    verify::Tally,
 };
 
 /// Bytes read at once while files are hashed.
@@ -72,24 +72,6 @@ async fn check_blob(
         report.find(2, format!("{digest}: its chunk checksums do not match its bytes"));
     }
     Ok(())
-}
-
-struct Tally {
-    hasher: Hasher,
-    sums: ChunkSums,
-    size: u64,
-}
-
-impl Tally {
-    fn new(digest: &Digest) -> Self {
-        Tally { hasher: Hasher::new(digest.algorithm()), sums: ChunkSums::default(), size: 0 }
-    }
-
-    fn add(&mut self, bytes: &[u8]) {
-        self.hasher.update(bytes);
-        self.sums.update(bytes);
-        self.size += bytes.len() as u64;
-    }
 }
 
 async fn read_file(tier: &dyn Tier, digest: &Digest, tally: &mut Tally) -> std::io::Result<()> {

@@ -7,7 +7,7 @@ use crate::{
     Digest, EdgeKind, Namespace,
     collect::Entry,
     error::Result,
-    format::{AllowanceRecord, BlobRecord, Health, MemberRecord, NameRecord, UsageRecord, keys},
+    format::{AllowanceRecord, BlobRecord, DamageRecord, Health, MemberRecord, NameRecord, UsageRecord, keys},
     index::{Index, Table},
     store::index_error,
 };
@@ -25,6 +25,7 @@ pub(super) fn check(index: &dyn Index, report: &mut Report) -> Result<()> {
     tables.contents()?;
     tables.kept()?;
     tables.namespaces()?;
+    tables.damaged()?;
     tables.garbage()
 }
 
@@ -280,6 +281,23 @@ impl Tables<'_> {
             self.report.find(4, format!("the {count} namespaces that there are were not counted"));
         }
         Ok(())
+    }
+
+    /// Only what is damaged is on the list. A version without the list may have left damaged content
+    /// that is not on it, until a scrub comes by.
+    fn damaged(&mut self) -> Result<()> {
+        each(self.index, Table::Damaged, &[], |(key, value)| {
+            let (Some((digest, [])), Ok(_)) = (Digest::decode(&key), DamageRecord::decode(&value)) else {
+                self.report.find(1, format!("a malformed damage entry {key:02x?}"));
+                return Ok(());
+            };
+            let record = self.index.get(Table::Blobs, &key).map_err(index_error)?;
+            let record = record.and_then(|bytes| BlobRecord::decode(&bytes).ok());
+            if record.is_none_or(|record| record.health != Health::Damaged) {
+                self.report.find(1, format!("{digest} is on the list of damaged content and is not damaged"));
+            }
+            Ok(())
+        })
     }
 
     fn garbage(&mut self) -> Result<()> {

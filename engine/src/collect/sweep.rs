@@ -2,7 +2,7 @@
 //!
 //! What a plan found in its snapshot is asked again here, in the same transaction that acts on it.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, atomic::Ordering::Relaxed};
 
 use super::{
     content,
@@ -13,6 +13,7 @@ use crate::{
     Digest, EdgeKind, Namespace,
     clock::Moment,
     commit::{Change, Transaction, epoch},
+    damage,
     error::Result,
     format::{Placement, keys},
     index::{Durability, Table},
@@ -68,6 +69,8 @@ struct Outcome {
     condemned: Vec<Key>,
     /// Content whose records went.
     forgotten: Vec<Digest>,
+    /// How much of it was damaged.
+    damaged: i64,
     /// Their bytes.
     bytes: u64,
     /// Members that were taken out.
@@ -101,7 +104,7 @@ async fn sweep_some(store: &Arc<Store>, steps: Vec<Sweep>) -> Result<Vec<Swept>>
         Ok(())
     };
     let done = store.committer.run(durability, decide).await;
-    let Outcome { swept, condemned, forgotten, bytes, members, files } =
+    let Outcome { swept, condemned, forgotten, damaged, bytes, members, files } =
         std::mem::take(&mut *shared.lock().expect("no panic holds it"));
     if done.is_ok() {
         // What is cached is gone; whoever opens it now asks the index.
@@ -109,6 +112,7 @@ async fn sweep_some(store: &Arc<Store>, steps: Vec<Sweep>) -> Result<Vec<Swept>>
     }
     store.leases.release(&condemned);
     done?;
+    store.damaged.fetch_sub(damaged, Relaxed);
     add(&store.counters.members_collected, members);
     add(&store.counters.blobs_collected, forgotten.len() as u64);
     add(&store.counters.bytes_collected, bytes);
@@ -222,6 +226,7 @@ impl Sweeper<'_, '_> {
         let Some(condemned) = self.leases.condemn_content(digest) else { return Ok(Swept::Kept) };
         self.outcome.condemned.push(condemned);
         self.transaction.delete(Table::Blobs, digest.to_key());
+        self.outcome.damaged += i64::from(damage::clear(self.transaction, digest)?);
         match record.placement {
             Placement::Inline => {
                 self.transaction.delete(Table::Bytes, digest.to_key());

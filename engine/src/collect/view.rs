@@ -80,6 +80,13 @@ impl<'a> View<'a> {
         keepers::is_named(&*self.snapshot, namespace, digest)
     }
 
+    /// Names that point at a member, in byte order.
+    pub fn names_of(&self, namespace: &Namespace, digest: &Digest, limit: usize) -> Result<Vec<String>> {
+        let found = self.snapshot.keys(Table::Bindings, &keys::member(namespace, digest), None, limit)?;
+        let names = found.iter().map(|key| keys::split_binding(key).map(|(_, _, name)| name.to_owned()));
+        names.map(|name| name.ok_or_else(|| malformed("binding"))).collect()
+    }
+
     /// Documents of the namespace that need `target`.
     pub fn needed_by(&self, namespace: &Namespace, target: &Digest, limit: usize) -> Result<Vec<Digest>> {
         ends(&*self.snapshot, Table::Reverse, (namespace, target, EdgeKind::Needs), None, limit)

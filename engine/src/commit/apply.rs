@@ -10,6 +10,7 @@ use super::{
 use crate::{
     Digest, Namespace,
     clock::Moment,
+    damage,
     error::{Error, Result, What},
     format::{BlobRecord, CandidateRecord, Health, MemberRecord, NameRecord, Placement, keys},
     index::{Table, Value},
@@ -19,13 +20,13 @@ use crate::{
 };
 
 /// Applies the steps of one batch. Sealed content was placed before: its files stay with the caller
-/// until the change is durable.
+/// until the change is durable. Gives the content that was damaged before.
 pub(crate) fn apply(
     transaction: &mut Transaction<'_>,
     namespace: &Namespace,
     steps: Vec<Step>,
     now: Moment,
-) -> Result<()> {
+) -> Result<Vec<Digest>> {
     let mut change = Change::new(transaction, namespace, now);
     for step in steps {
         match step {
@@ -38,17 +39,7 @@ pub(crate) fn apply(
             Step::Remove { digest, policy } => change.remove(&digest, policy)?,
         }
     }
-    Ok(())
-}
-
-/// Records that a blob's bytes are wrong, so that it answers as not found everywhere.
-pub(crate) fn mark_damaged(transaction: &mut Transaction<'_>, digest: &Digest) -> Result<()> {
-    let key = digest.to_key();
-    if let Some(bytes) = transaction.get(Table::Blobs, &key)? {
-        let record = BlobRecord { health: Health::Damaged, ..decoded(BlobRecord::decode(&bytes))? };
-        transaction.put(Table::Blobs, key, record.encode());
-    }
-    Ok(())
+    Ok(change.healed)
 }
 
 /// Changes of one namespace in the making.
@@ -56,11 +47,13 @@ pub(crate) struct Change<'a, 'b> {
     transaction: &'a mut Transaction<'b>,
     namespace: &'a Namespace,
     now: Moment,
+    /// Damaged content that was stored anew.
+    healed: Vec<Digest>,
 }
 
 impl<'a, 'b> Change<'a, 'b> {
     pub fn new(transaction: &'a mut Transaction<'b>, namespace: &'a Namespace, now: Moment) -> Self {
-        Change { transaction, namespace, now }
+        Change { transaction, namespace, now, healed: Vec::new() }
     }
 
     fn content(&mut self, proven: &Proven, label: Vec<u8>, edges: &[Edge]) -> Result<()> {
@@ -92,6 +85,9 @@ impl<'a, 'b> Change<'a, 'b> {
             // The upload was only hashed because the content was stored already; it is gone since.
             return Err(Error::NotFound { what: What::Blob });
         };
+        if damage::clear(self.transaction, &proven.digest)? {
+            self.healed.push(proven.digest);
+        }
         if record.placement == Placement::Inline {
             self.transaction.put(Table::Bytes, key.clone(), proven.inline.to_vec());
         }

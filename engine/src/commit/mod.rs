@@ -9,7 +9,7 @@ mod committer;
 pub(crate) mod place;
 mod transaction;
 
-pub(crate) use apply::{Change, epoch, epoch_of, malformed, mark_damaged};
+pub(crate) use apply::{Change, epoch, epoch_of, malformed};
 pub use batch::{Batch, Edge, EdgeKind, Receipt, Removal};
 pub(crate) use committer::Committer;
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Bringing what is sealed to its final place, then changing the index.
 
+use std::sync::{Arc, Mutex, atomic::Ordering::Relaxed};
+
 use tokio::sync::OwnedMutexGuard;
 
 use super::{
@@ -26,10 +28,11 @@ pub(crate) async fn commit(store: &Store, batch: Batch) -> Result<Receipt> {
     let committed = match placed {
         Ok(()) => {
             let clock = store.clock.clone();
+            let healed = placing.healed.clone();
             let decide = move |transaction: &mut Transaction<'_>| {
                 // Read here, where changes follow each other: the order of times is the order of commits.
                 let now = clock.now();
-                apply(transaction, &namespace, steps, now)?;
+                *healed.lock().expect("no panic holds it") = apply(transaction, &namespace, steps, now)?;
                 Clock::record(transaction, now);
                 Ok(())
             };
@@ -39,6 +42,7 @@ pub(crate) async fn commit(store: &Store, batch: Batch) -> Result<Receipt> {
     };
     match committed {
         Ok(()) => {
+            placing.tell_healed(store);
             placing.staged.iter_mut().for_each(|staged| staged.is_committed = true);
             Ok(Receipt(()))
         }
@@ -58,6 +62,8 @@ struct Placing {
     /// The locks of the digests that were placed: who pushes the same content meanwhile waits for
     /// the commit and finds it stored, and nobody removes its file.
     locks: Vec<(usize, OwnedMutexGuard<()>)>,
+    /// Content that was damaged until the commit.
+    healed: Arc<Mutex<Vec<Digest>>>,
 }
 
 impl Placing {
@@ -97,6 +103,14 @@ impl Placing {
             self.staged.push(file);
         }
         Ok(())
+    }
+
+    fn tell_healed(&self, store: &Store) {
+        for digest in self.healed.lock().expect("no panic holds it").iter() {
+            store.damaged.fetch_sub(1, Relaxed);
+            add(&store.counters.blobs_healed, 1);
+            tracing::info!(target: "audit", %digest, "damaged content was pushed again and is healed everywhere");
+        }
     }
 
     /// Removes files that the commit did not make a record for. While the locks are held nobody

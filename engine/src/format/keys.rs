@@ -105,6 +105,12 @@ pub const UNCLEAN: &[u8] = b"unclean";
 /// `Meta`: present while files that no record points to may be left from an unclean end.
 pub const ORPHANS: &[u8] = b"orphans";
 
+/// `Meta`: the pass of the scrub that has not ended.
+pub const SCRUB: &[u8] = b"scrub";
+
+/// `Meta`: the last pass of the scrub that has.
+pub const SCRUBBED: &[u8] = b"scrubbed";
+
 /// Splits namespace NUL rest.
 pub fn split_namespace(key: &[u8]) -> Option<(Namespace, &[u8])> {
     let end = key.iter().position(|byte| *byte == 0)?;

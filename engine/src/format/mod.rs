@@ -2,11 +2,13 @@
 //! docs/format.md describes the same for people; a test compares golden bytes.
 
 mod codec;
+mod damage;
 pub mod keys;
 mod records;
 mod sums;
 
 pub use codec::Malformed;
+pub use damage::DamageRecord;
 pub use records::{
     AllowanceRecord, BlobRecord, CandidateRecord, Health, MemberRecord, NameRecord, Placement, UploadRecord,
     UploadSink, UsageRecord,

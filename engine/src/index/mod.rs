@@ -44,10 +44,12 @@ pub enum Table {
     Usage,
     /// namespace -> bytes of its members; quota -> bytes used and allowed
     Sizes,
+    /// digest -> what is wrong with its bytes, who found it and when
+    Damaged,
 }
 
 impl Table {
-    pub const ALL: [Table; 14] = [
+    pub const ALL: [Table; 15] = [
         Table::Meta,
         Table::Blobs,
         Table::Bytes,
@@ -62,6 +64,7 @@ impl Table {
         Table::Garbage,
         Table::Usage,
         Table::Sizes,
+        Table::Damaged,
     ];
 
     /// The column family's name.
@@ -81,6 +84,7 @@ impl Table {
             Table::Garbage => "garbage",
             Table::Usage => "usage",
             Table::Sizes => "sizes",
+            Table::Damaged => "damaged",
         }
     }
 }
@@ -155,6 +159,11 @@ pub trait Index: Send + Sync + 'static {
 
     /// The newest value if it can be told without reading the disk.
     fn get_cached(&self, table: Table, key: &[u8]) -> Result<Cached, IndexError>;
+
+    /// The newest value, checked where it comes from the disk, and kept in no cache for it.
+    fn reread(&self, table: Table, key: &[u8]) -> Result<Option<Value>, IndexError> {
+        self.get(table, key)
+    }
 
     /// A view that later writes do not change. Hold it briefly: it keeps old files alive.
     fn snapshot(&self) -> Box<dyn Snapshot + '_>;

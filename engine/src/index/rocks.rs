@@ -36,6 +36,7 @@ pub struct RocksIndex {
     /// `None` when opened read-only.
     synced: Option<SyncedSequence>,
     cached_only: ReadOptions,
+    uncached: ReadOptions,
 }
 
 impl RocksIndex {
@@ -89,7 +90,10 @@ impl RocksIndex {
     fn new(db: DB, synced: Option<SyncedSequence>) -> Self {
         let mut cached_only = ReadOptions::default();
         cached_only.set_read_tier(ReadTier::BlockCache);
-        Self { db, writer: Mutex::new(()), synced, cached_only }
+        let mut uncached = ReadOptions::default();
+        uncached.fill_cache(false);
+        uncached.set_verify_checksums(true);
+        Self { db, writer: Mutex::new(()), synced, cached_only, uncached }
     }
 
     /// `None` only for a table that an index opened read-only does not have.
@@ -148,6 +152,11 @@ impl RocksIndex {
 impl Index for RocksIndex {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Value>, IndexError> {
         let found = self.get_with(table, key, &ReadOptions::default()).map_err(error)?;
+        Ok(found.map(|value| value.to_vec()))
+    }
+
+    fn reread(&self, table: Table, key: &[u8]) -> Result<Option<Value>, IndexError> {
+        let found = self.get_with(table, key, &self.uncached).map_err(error)?;
         Ok(found.map(|value| value.to_vec()))
     }
 

@@ -13,15 +13,15 @@ use std::{
     io::{self, IoSliceMut},
     num::NonZeroU64,
     ops::Range,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
 
 use rustix::{
-    fs::{Advice, FallocateFlags},
+    fs::{Advice, CWD, FallocateFlags, Mode, OFlags},
     io::{Errno, ReadWriteFlags},
 };
 
@@ -38,6 +38,8 @@ const FETCH_AHEAD_BYTES: u64 = 4 << 20;
 pub(super) struct OpenFile {
     plain: OwnedFd,
     direct: Option<OwnedFd>,
+    /// For reads past the page cache, once there was one.
+    device: OnceLock<Option<OwnedFd>>,
     /// Cleared when a direct write is refused: some file systems accept the flag at open only.
     direct_works: AtomicBool,
     directory: bool,
@@ -54,6 +56,7 @@ impl OpenFile {
         OpenFile {
             plain,
             direct,
+            device: OnceLock::new(),
             direct_works: AtomicBool::new(true),
             directory: false,
             temporary: Mutex::new(temporary),
@@ -166,6 +169,39 @@ impl OpenFile {
         Ok(())
     }
 
+    /// Reads what the device has of up to `len` bytes at `offset`, into an empty buffer. Where the file
+    /// system does not read past the page cache, the range is dropped from it before and after.
+    pub(super) fn reread(&self, buffer: &mut Buffer, offset: u64, len: usize) -> io::Result<()> {
+        let is_aligned = offset.is_multiple_of(ALIGNMENT as u64) && len.is_multiple_of(ALIGNMENT);
+        if let Some(device) = self.device()
+            && is_aligned
+        {
+            match read_direct(device, buffer, offset, len) {
+                // The flag is accepted at open only.
+                Err(Errno::INVAL) => buffer.clear(),
+                outcome => return Ok(outcome?),
+            }
+        }
+        // Advice only: what stays in the cache is checked as it is there.
+        let drop_cached = || {
+            let _ = rustix::fs::fadvise(&self.plain, offset, NonZeroU64::new(len as u64), Advice::DontNeed);
+        };
+        drop_cached();
+        let read = self.read_rest(buffer, offset, len);
+        drop_cached();
+        read
+    }
+
+    /// A descriptor for reads past the page cache, if the file system has such.
+    fn device(&self) -> Option<BorrowedFd<'_>> {
+        let open = || {
+            let path = format!("/proc/self/fd/{}", self.plain.as_raw_fd());
+            let flags = OFlags::RDONLY | OFlags::DIRECT | OFlags::CLOEXEC;
+            rustix::fs::openat(CWD, path, flags, Mode::empty()).ok()
+        };
+        self.device.get_or_init(open).as_ref().map(AsFd::as_fd)
+    }
+
     /// Cuts the file to `len` bytes. Errors: `InvalidInput` if it is shorter.
     pub(super) fn cut(&self, len: u64) -> io::Result<()> {
         let size = self.size()?;
@@ -186,6 +222,24 @@ impl OpenFile {
     fn size(&self) -> io::Result<u64> {
         Ok(u64::try_from(rustix::fs::fstat(&self.plain)?.st_size).unwrap_or(0))
     }
+}
+
+/// Reads whole blocks until `len` bytes or the end of the file, which is where a block is cut short.
+fn read_direct(device: BorrowedFd<'_>, buffer: &mut Buffer, offset: u64, len: usize) -> Result<(), Errno> {
+    while buffer.len() < len {
+        let start = buffer.len();
+        match rustix::io::pread(device, &mut buffer.room()[..len - start], offset + start as u64) {
+            Ok(count) => {
+                buffer.advance(count);
+                if count == 0 || !count.is_multiple_of(ALIGNMENT) {
+                    break;
+                }
+            }
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
 }
 
 /// Where a write goes on after `count` more bytes. A direct write goes on at a block's start, so

@@ -15,6 +15,7 @@ mod check;
 mod file;
 mod local;
 mod path;
+mod priority;
 #[cfg(feature = "ring")]
 mod ring;
 mod root;
@@ -24,6 +25,7 @@ mod threads;
 pub use buffer::{ALIGNMENT, Buffer, Pool};
 pub use local::{Backend, Opened, open_disk};
 pub use path::StorePath;
+pub use priority::lower_priority;
 #[cfg(feature = "ring")]
 pub use ring::Ring;
 pub use sim::SimDisk;
@@ -87,6 +89,13 @@ pub trait Disk: Send + Sync + 'static {
     /// what was read (shorter only at the end of the file). `len` must not exceed the buffer's
     /// capacity. No alignment is required of `offset` and `len`. Reads see all completed writes.
     fn read(&self, file: &Handle, buffer: Buffer, offset: u64, len: usize) -> Op<Buffer>;
+
+    /// [`Disk::read`] of what the device has, past what memory keeps of it, which stays as it is where
+    /// that is possible. `offset` and `len` should be multiples of [`ALIGNMENT`]. The calling thread may
+    /// be the one that waits for the device: for a thread of its own, at its own priority.
+    fn reread(&self, file: &Handle, buffer: Buffer, offset: u64, len: usize) -> Op<Buffer> {
+        self.read(file, buffer, offset, len)
+    }
 
     /// Makes a file's bytes durable, cut to `len` bytes when given; for a directory (`len` None)
     /// makes its names durable. All writes to the file must have completed before.

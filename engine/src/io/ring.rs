@@ -267,6 +267,10 @@ impl Disk for Ring {
         self.paths.read(file, buffer, offset, len)
     }
 
+    fn reread(&self, file: &Handle, buffer: Buffer, offset: u64, len: usize) -> Op<Buffer> {
+        self.paths.reread(file, buffer, offset, len)
+    }
+
     fn sync(&self, file: &Handle, len: Option<u64>) -> Op<()> {
         self.paths.sync(file, len)
     }

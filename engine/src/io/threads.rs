@@ -91,6 +91,14 @@ impl Disk for Threads {
         }
     }
 
+    fn reread(&self, file: &Handle, mut buffer: Buffer, offset: u64, len: usize) -> Op<Buffer> {
+        let reread = check::read(&buffer, len).and_then(|()| OpenFile::of(file)).and_then(|file| {
+            buffer.clear();
+            file.reread(&mut buffer, offset, len)
+        });
+        ready(reread.map(|()| buffer))
+    }
+
     fn sync(&self, file: &Handle, len: Option<u64>) -> Op<()> {
         let file = match OpenFile::of(file) {
             Ok(file) => file,

@@ -7,10 +7,11 @@ use bytes::Bytes;
 use super::{Reader, cache::Opened};
 use crate::{
     Digest, Namespace,
-    commit::{decoded, mark_damaged},
+    commit::decoded,
+    damage::{Alarm, Finder, Flaw, condemn, is_absence, suspect},
     error::{Error, Result, What},
     format::{BlobRecord, Health, MemberRecord, Placement, keys},
-    index::{Durability, Table},
+    index::Table,
     io::Handle,
     statistics::add,
     store::Store,
@@ -75,6 +76,12 @@ impl Blob {
     pub fn read(&self, range: Range<u64>) -> Reader {
         assert!(range.start <= range.end && range.end <= self.size(), "{range:?} is not within {} bytes", self.size());
         Reader::new(self.clone(), range)
+    }
+
+    /// A reader got wrong bytes at `offset`: raises the alarm, which looks once more, because this file may
+    /// have been replaced since it was opened.
+    pub(super) async fn damaged(&self, offset: u64, sums: (u32, u32)) -> Error {
+        suspect(&self.store, &self.digest, &self.opened.record, offset, sums).await
     }
 
     /// The whole content, verified, if it has at most `bytes_max` bytes.
@@ -155,10 +162,7 @@ async fn opened(store: &Arc<Store>, digest: &Digest) -> Result<(BlobRecord, Sour
             Err(_) if tries_left > 0 => tries_left -= 1,
             // The index says that the bytes are here, so their absence, or something else in their
             // place, is damage.
-            Err(Wrong { absent, offset, sums }) => {
-                let alarm = damaged(store, digest, offset, sums).await;
-                return Err(if absent { Error::NotFound { what: What::Blob } } else { alarm });
-            }
+            Err(wrong) => return Err(damaged(store, digest, wrong).await),
         }
     }
 }
@@ -169,8 +173,8 @@ const TRIES: u32 = 3;
 
 /// Bytes that are not what the record says.
 struct Wrong {
-    /// There is no file.
-    absent: bool,
+    record: BlobRecord,
+    flaw: Flaw,
     offset: u64,
     /// Expected, found.
     sums: (u32, u32),
@@ -182,42 +186,45 @@ async fn try_open(store: &Arc<Store>, digest: &Digest) -> Result<std::result::Re
         Placement::Inline => inline(store, digest, &record).await?.map(Source::Inline),
         Placement::File => file(store, digest).await?.map(Source::File),
     };
-    Ok(source.map(|source| (record, source)))
+    Ok(match source {
+        Ok(source) => Ok((record, source)),
+        Err((flaw, offset, sums)) => Err(Wrong { record, flaw, offset, sums }),
+    })
 }
 
-async fn inline(store: &Store, digest: &Digest, record: &BlobRecord) -> Result<std::result::Result<Bytes, Wrong>> {
+/// What is wrong, from where on, and the checksums expected and found.
+type Seen = (Flaw, u64, (u32, u32));
+
+async fn inline(store: &Store, digest: &Digest, record: &BlobRecord) -> Result<std::result::Result<Bytes, Seen>> {
     let content = store.get(Table::Bytes, &digest.to_key()).await?.unwrap_or_default();
     let mut chunks = content.chunks(usize::try_from(record.sums.chunk_bytes).unwrap_or(usize::MAX)).enumerate();
     let verified = chunks.try_for_each(|(at, chunk)| record.sums.verify(at, chunk));
     Ok(match verified {
         Ok(()) if content.len() as u64 == record.size => Ok(content.into()),
-        Ok(()) => Err(Wrong { absent: false, offset: content.len() as u64, sums: (0, 0) }),
-        Err(sums) => Err(Wrong { absent: false, offset: 0, sums }),
+        Ok(()) => Err((Flaw::Length, content.len() as u64, (0, 0))),
+        Err(sums) => Err((Flaw::Checksum, 0, sums)),
     })
 }
 
-async fn file(store: &Store, digest: &Digest) -> Result<std::result::Result<Handle, Wrong>> {
+async fn file(store: &Store, digest: &Digest) -> Result<std::result::Result<Handle, Seen>> {
     match store.tier.open(digest).await {
         Ok(handle) => Ok(Ok(handle)),
-        Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::InvalidData) => {
-            Ok(Err(Wrong { absent: true, offset: 0, sums: (0, 0) }))
-        }
+        Err(error) if is_absence(&error) => Ok(Err((Flaw::Missing, 0, (0, 0)))),
         // Any other failure may pass.
         Err(error) => Err(Error::io("opening a blob", error)),
     }
 }
 
-/// Raises the alarm: from now on the content answers as not found in every namespace, until it is
-/// pushed again.
-pub(super) async fn damaged(store: &Store, digest: &Digest, offset: u64, (expected, found): (u32, u32)) -> Error {
-    tracing::error!(%digest, offset, expected, found, "stored content is damaged; push it again to heal it");
-    add(&store.counters.blobs_damaged, 1);
-    let name = *digest;
-    let marked = store.committer.run(Durability::Synced, move |transaction| mark_damaged(transaction, &name)).await;
-    // After the record says so: whoever opens it now finds the damage.
-    store.open_cache.drop_entry(digest);
-    if let Err(error) = marked {
-        tracing::error!(%digest, %error, "the damage could not be recorded");
+/// Raises the alarm, with the lock of the digest held: from now on the content answers as not found in
+/// every namespace, until it is pushed again.
+async fn damaged(store: &Store, digest: &Digest, wrong: Wrong) -> Error {
+    let Wrong { record, flaw, offset, sums: (expected, found) } = wrong;
+    let alarm = Alarm { digest: *digest, seen: record, flaw, offset, finder: Finder::Read };
+    if let Err(error) = condemn(store, alarm).await {
+        tracing::error!(%digest, offset, %error, "stored content is damaged, which could not be recorded");
     }
-    Error::Damaged { digest: *digest, offset, expected, found }
+    match flaw {
+        Flaw::Missing => Error::NotFound { what: What::Blob },
+        _ => Error::Damaged { digest: *digest, offset, expected, found },
+    }
 }

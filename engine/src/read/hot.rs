@@ -15,6 +15,7 @@ use std::{
 use bytes::Bytes;
 use quick_cache::{Weighter, sync::Cache};
 
+use super::EXTENT_BYTES;
 use crate::Digest;
 
 /// How many extents are remembered as read once: 64 GiB of files, in 256 KiB of memory.
@@ -90,6 +91,12 @@ impl HotCache {
         if extent.len() <= self.extent_bytes_max {
             self.extents.insert((*digest, offset), extent.clone());
         }
+    }
+
+    /// Drops all extents of content with so many bytes, in chunks of so many.
+    pub fn drop_content(&self, digest: &Digest, (size, chunk_bytes): (u64, u64)) {
+        let extent_bytes = usize::try_from(chunk_bytes.max(EXTENT_BYTES)).unwrap_or(usize::MAX);
+        (0..size).step_by(extent_bytes).for_each(|offset| drop(self.extents.remove(&(*digest, offset))));
     }
 
     /// Bytes kept now, what entries take beside them included.

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::blob::{Blob, Source, damaged};
+use super::blob::{Blob, Source};
 use crate::{
     error::{Error, Result},
     io::{Buffer, Op},
@@ -150,7 +150,7 @@ impl Reader {
         let end = self.verify(offset, &buffer).await?;
         if end <= self.range.start {
             // The extent begins before what the caller wants, and the file ends before it.
-            return Err(damaged(&self.blob.store, &self.blob.digest, end, (0, 0)).await);
+            return Err(self.blob.damaged(end, (0, 0)).await);
         }
         let bytes = buffer.freeze();
         // A file that lost its end gives less than an extent; the next read finds the damage.
@@ -180,12 +180,12 @@ impl Reader {
         let mut at = offset;
         for (number, chunk) in unit.filled().chunks(chunk_bytes).enumerate() {
             if let Err(sums) = record.sums.verify(first + number, chunk) {
-                return Err(damaged(&self.blob.store, &self.blob.digest, at, sums).await);
+                return Err(self.blob.damaged(at, sums).await);
             }
             at += chunk.len() as u64;
         }
         if unit.filled().is_empty() {
-            return Err(damaged(&self.blob.store, &self.blob.digest, offset, (0, 0)).await);
+            return Err(self.blob.damaged(offset, (0, 0)).await);
         }
         Ok(at)
     }

@@ -53,6 +53,10 @@ impl Tier for LocalTier {
         self.disk.read(file, buffer, offset, len)
     }
 
+    fn reread(&self, file: &Handle, buffer: Buffer, offset: u64, len: usize) -> Op<Buffer> {
+        self.disk.reread(file, buffer, offset, len)
+    }
+
     fn remove<'a>(&'a self, digest: &'a Digest) -> TierOp<'a, ()> {
         Box::pin(async move {
             let path = LocalTier::path(digest);

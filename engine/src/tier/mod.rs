@@ -46,6 +46,12 @@ pub trait Tier: Send + Sync + 'static {
     /// Reads `len` bytes at `offset`; fewer only at the end of the content.
     fn read(&self, file: &Handle, buffer: Buffer, offset: u64, len: usize) -> crate::io::Op<Buffer>;
 
+    /// [`Tier::read`] of what the device has, past what memory keeps of it. May block the caller, see
+    /// [`Disk::reread`](crate::io::Disk::reread).
+    fn reread(&self, file: &Handle, buffer: Buffer, offset: u64, len: usize) -> crate::io::Op<Buffer> {
+        self.read(file, buffer, offset, len)
+    }
+
     /// Removes content, durably; open handles keep reading.
     fn remove<'a>(&'a self, digest: &'a Digest) -> TierOp<'a, ()>;
 

@@ -245,7 +245,7 @@ async fn run_all(shared: Arc<Shared>, schedule: Schedule) {
 }
 
 /// A random part of a tenth of the interval.
-fn jitter(interval: Duration) -> Duration {
+pub(crate) fn jitter(interval: Duration) -> Duration {
     let most = (interval / 10).min(JITTER_MAX);
     let random = RandomState::new().hash_one(0u8);
     most.mul_f64((random >> 11) as f64 / (1u64 << 53) as f64)

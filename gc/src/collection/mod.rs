@@ -22,6 +22,7 @@ mod run;
 mod window;
 
 pub use clock::Clock;
+pub(crate) use collector::jitter;
 pub use collector::{Background, Collector, Runs, Schedule, Status};
 pub use options::{Keep, Options, Rules, Unnamed};
 pub use plan::{Kind, Plan, Reason, Removal, Totals, Waiting};

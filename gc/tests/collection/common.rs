@@ -1,9 +1,6 @@
 //! What the tests share: a store in memory, and short ways to fill it.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
-};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use orlop_engine::{
@@ -126,31 +123,5 @@ pub async fn collect(engine: &Engine, options: &orlop_gc::Options) -> Report {
 pub async fn advance(engine: &Engine, epochs: u64) {
     for _ in 0..epochs {
         engine.advance_epoch().await.expect("advances");
-    }
-}
-
-/// Clocks that jump ten years at every look, back and forth; randomness as usual.
-#[derive(Default)]
-pub struct Jumping {
-    system: System,
-    looks: AtomicU64,
-}
-
-impl Environment for Jumping {
-    fn unix_ms(&self) -> u64 {
-        const TEN_YEARS_MS: u64 = 3650 * 24 * 3600 * 1000;
-        match self.looks.fetch_add(1, Ordering::Relaxed) % 3 {
-            0 => self.system.unix_ms() + TEN_YEARS_MS,
-            1 => self.system.unix_ms() - TEN_YEARS_MS,
-            _ => 0,
-        }
-    }
-
-    fn monotonic(&self) -> std::time::Duration {
-        self.system.monotonic()
-    }
-
-    fn random(&self) -> u128 {
-        self.system.random()
     }
 }

@@ -17,7 +17,8 @@ use proptest::{
 };
 
 use crate::{
-    common::{self, Jumping, LEASE, Parts, collect, content, digest_of, namespace},
+    clocks::Jumping,
+    common::{self, LEASE, Parts, collect, content, digest_of, namespace},
     model::{Id, Model},
 };
 

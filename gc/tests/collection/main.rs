@@ -1,5 +1,6 @@
 //! Collection on the simulated disk and index: against a slow model, through crashes, in races.
 
+mod clocks;
 mod common;
 mod controls;
 mod crash;

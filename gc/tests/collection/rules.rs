@@ -5,7 +5,7 @@ use std::sync::Arc;
 use orlop_engine::{Algorithm, Batch, Digest, Edge, Engine, Error, Namespace, Removal};
 use orlop_gc::{Clock, Collector, Flow, Keep, Kind, Options, Reason, Report, Rules, Runs, Schedule, Unnamed};
 
-use crate::common::*;
+use crate::{clocks::Jumping, common::*};
 
 fn at_once() -> Options {
     Options { delay: 0, document_delay: 0, ..Options::default() }

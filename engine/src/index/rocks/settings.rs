@@ -180,7 +180,8 @@ fn is_asked_for_absent_keys(table: Table) -> bool {
         | Table::Names
         | Table::Uploads
         | Table::Usage
-        | Table::Sizes => true,
+        | Table::Sizes
+        | Table::Damaged => true,
         Table::Meta
         | Table::Bytes
         | Table::Holders

@@ -1,0 +1,26 @@
+//! The scrub as operators see it: begin a pass, see what is damaged.
+
+use http::{HeaderMap, Method, StatusCode};
+
+use super::{
+    collection::{admit, momentary},
+    error_map::{Failure, Outcome},
+};
+use crate::{protocol::ErrorCode, registry::Registry, server::Peer};
+
+/// `GET /v2/_orlop/scrub`: what the scrub does and did, and which blobs are damaged. `POST`: asks for a pass;
+/// 202, or 409 while one is under way.
+pub async fn answer(registry: &Registry, method: &Method, peer: Option<&Peer>, headers: &HeaderMap) -> Outcome {
+    admit(registry, peer, headers)?;
+    let Some((maintenance, document)) =
+        registry.maintenance.get().and_then(|maintenance| Some((maintenance, maintenance.scrub()?)))
+    else {
+        return Err(Failure::new(StatusCode::NOT_FOUND, ErrorCode::Unsupported, "this registry does not scrub"));
+    };
+    let status = match *method {
+        Method::POST if maintenance.start_scrub() => StatusCode::ACCEPTED,
+        Method::POST => StatusCode::CONFLICT,
+        _ => StatusCode::OK,
+    };
+    Ok(momentary(status, document.await.map_err(Failure::blob)?))
+}
