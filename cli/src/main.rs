@@ -21,6 +21,7 @@ mod hint;
 mod huge_pages;
 mod log;
 mod open_files;
+mod rebuild;
 mod retention;
 mod scrub;
 mod serve;
@@ -54,6 +55,7 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Check(arguments) => block_on(check::run(&arguments))?,
         Command::Gc(arguments) => block_on(gc::run(&arguments))?.map(|()| ExitCode::SUCCESS),
         Command::Scrub(arguments) => block_on(scrub::run(&arguments))?,
+        Command::Rebuild(arguments) => block_on(rebuild::run(&arguments))?,
         Command::Verify(arguments) => verify::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Retention(arguments) => retention::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Usage(arguments) => usage::run(&arguments).map(|()| ExitCode::SUCCESS),

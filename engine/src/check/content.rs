@@ -74,7 +74,8 @@ async fn check_blob(
     Ok(())
 }
 
-async fn read_file(tier: &dyn Tier, digest: &Digest, tally: &mut Tally) -> std::io::Result<()> {
+/// Adds up a whole file.
+pub(crate) async fn read_file(tier: &dyn Tier, digest: &Digest, tally: &mut Tally) -> std::io::Result<()> {
     let file = tier.open(digest).await?;
     let pool = Pool::new(READ_BYTES);
     let mut buffer = pool.take(READ_BYTES).await;

@@ -62,16 +62,19 @@ pub enum Finder {
     /// Somebody who wanted the bytes.
     Read = 1,
     Scrub = 2,
+    /// Who made the index again, and did not find the bytes.
+    Rebuild = 3,
 }
 
 impl Finder {
-    pub(crate) const ALL: [Finder; 2] = [Finder::Read, Finder::Scrub];
+    pub(crate) const ALL: [Finder; 3] = [Finder::Read, Finder::Scrub, Finder::Rebuild];
 
     /// The word for lists and logs.
     pub fn as_str(self) -> &'static str {
         match self {
             Finder::Read => "read",
             Finder::Scrub => "scrub",
+            Finder::Rebuild => "rebuild",
         }
     }
 }

@@ -96,20 +96,23 @@ struct Graph {
     /// Small ones cut the table into many plans.
     plan_removals_max: usize,
     do_clocks_jump: bool,
+    /// Whether an index made from the journal is compared at each reopening and at the end.
+    has_journal: bool,
 }
 
 fn graph() -> impl Strategy<Value = Graph> {
     let operations = prop::collection::vec(operation(), 1..60);
     let rules = (any::<bool>(), any::<bool>())
         .prop_map(|(delete_unnamed, delete_referring)| Rules { delete_unnamed, delete_referring });
-    (operations, 0u64..4, 0u64..4, rules, prop_oneof![Just(2), Just(4096)], any::<bool>()).prop_map(
-        |(operations, delay, document_delay, rules, plan_removals_max, do_clocks_jump)| Graph {
+    (operations, 0u64..4, 0u64..4, rules, prop_oneof![Just(2), Just(4096)], any::<(bool, bool)>()).prop_map(
+        |(operations, delay, document_delay, rules, plan_removals_max, (do_clocks_jump, has_journal))| Graph {
             operations,
             delay,
             document_delay,
             rules,
             plan_removals_max,
             do_clocks_jump,
+            has_journal,
         },
     )
 }
@@ -134,7 +137,7 @@ struct Pair {
 
 impl Pair {
     async fn new(graph: &Graph) -> Self {
-        let mut parts = Parts::new(7);
+        let mut parts = if graph.has_journal { Parts::journaled(7) } else { Parts::new(7) };
         if graph.do_clocks_jump {
             parts.options.environment = Arc::new(Jumping::default());
         }
@@ -276,10 +279,17 @@ impl Pair {
         }
     }
 
+    /// A first base may still be under way, and closing does not wait for it.
+    async fn journaled(&self) {
+        self.engine.journal_settled().await.expect("the journal can be written");
+    }
+
     /// Everything counts as told when a store is opened.
     async fn reopen(&mut self) {
+        self.journaled().await;
         self.engine.close().await.expect("closed");
         self.parts.check().await;
+        self.parts.assert_rebuilds().await;
         self.engine = self.parts.open().await;
         let epoch = self.model.epoch;
         self.model.members.values_mut().for_each(|member| member.told = epoch);
@@ -288,6 +298,7 @@ impl Pair {
 
     /// Without names, leases and delays everything goes, down to the last byte.
     async fn end(mut self) {
+        self.step(&Operation::Reopen).await;
         let names: Vec<(u8, u8)> = self.model.names.keys().copied().collect();
         for (at, name) in names {
             self.step(&Operation::Unbind { ns: at, name }).await;
@@ -300,6 +311,7 @@ impl Pair {
             self.collect().await;
         }
         assert_eq!(self.model.members.len(), 0, "the model keeps {:?}", self.model.members);
+        self.journaled().await;
         self.engine.close().await.expect("closed");
         self.parts.check().await;
         for table in Table::ALL {
