@@ -9,7 +9,8 @@ use crate::config;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// The store was read whole and breaks an invariant; requests of a bench failed.
+    /// The store was read whole and breaks an invariant; an import or export is done except for
+    /// parts that it names; requests of a bench failed.
     Findings = 1,
     /// Bad configuration file or command line (clap uses the same code).
     Configuration = 2,
@@ -31,7 +32,7 @@ pub enum Exit {
 pub const HELP: &str = "\
 Exit codes:
   0    done; `serve`: stopped by SIGTERM, SIGINT or SIGHUP after open requests ended
-  1    `check` found problems; `bench` had failed requests
+  1    `check` found problems; `import` or `export` left something out; `bench` had failed requests
   2    bad configuration or command line
   3    the address is taken or may not be listened on
   4    the root cannot be created, read or written

@@ -14,11 +14,14 @@ mod check;
 mod collector;
 mod config;
 mod exit;
+mod export;
 mod gc;
 mod hint;
 mod huge_pages;
+mod import;
 mod log;
 mod open_files;
+mod progress;
 mod retention;
 mod serve;
 mod signals;
@@ -51,6 +54,8 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Verify(arguments) => verify::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Retention(arguments) => retention::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Usage(arguments) => usage::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Import(arguments) => block_on(import::run(&arguments))?,
+        Command::Export(arguments) => block_on(export::run(&arguments))?,
         Command::Bench(flags) => block_on(bench::run(&flags))?,
     }
 }
