@@ -5,6 +5,7 @@
 mod badinput;
 mod clients;
 mod durability;
+mod import;
 mod large;
 mod protocol;
 mod soak;
