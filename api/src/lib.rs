@@ -13,11 +13,13 @@
 //!
 //! - a repository is a namespace, a tag is a name in it;
 //! - the label of a membership is empty for a blob, and the media type for a manifest;
+//! - what is said of a manifest goes in with it, by way of [`document`], whoever brings it;
 //! - a manifest *needs* its config, layers or children, and *refers* to its subject; the payload of
 //!   that edge is the JSON descriptor that the subject's referrers list shows.
 #![forbid(unsafe_code)]
 
 mod body;
+pub mod document;
 mod handlers;
 pub mod health;
 pub mod limits;

@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::{
     bench,
     config::{Address, Flags},
-    exit,
+    exit, import,
 };
 
 /// Orlop stores container images and other OCI artifacts and serves them to registry clients.
@@ -44,6 +44,13 @@ pub enum Command {
     /// Say how many bytes each repository has, and how much of each quota is used.
     #[command(after_help = exit::HELP)]
     Usage(Usage),
+    /// Take over what zot, distribution or an OCI layout stores, by hard links, into a store that no
+    /// process has open.
+    #[command(after_help = exit::HELP)]
+    Import(Box<Import>),
+    /// Give a repository of a store that no process has open as an OCI layout, by hard links.
+    #[command(after_help = exit::HELP)]
+    Export(Export),
     /// Load a registry, any registry, and report throughput and latency.
     #[command(after_help = exit::HELP)]
     Bench(Box<bench::Flags>),
@@ -188,6 +195,85 @@ pub struct Usage {
     pub json: bool,
 }
 
+#[derive(Debug, Args)]
+pub struct Import {
+    /// Configuration file that names the store, which is made if it is not there. It must be on the
+    /// same file system as ROOT.
+    pub config: PathBuf,
+
+    /// What to take over: zot's storage.rootDirectory, distribution's rootdirectory, or an OCI
+    /// layout. Its registry should be stopped, or import once more after it is. Nothing in it is
+    /// changed.
+    #[arg(value_name = "ROOT")]
+    pub source: PathBuf,
+
+    /// What ROOT is; without it, what its files show.
+    #[arg(long = "as", value_name = "KIND")]
+    pub kind: Option<import::Kind>,
+
+    /// The repository that a single OCI layout becomes.
+    #[arg(long, value_name = "NAME")]
+    pub repository: Option<String>,
+
+    /// Directory of the store. Overrides storage.rootDirectory.
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+
+    /// Say what there is and which parts are missing, without opening the store. Blobs are not
+    /// read, so damage in them is not found.
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Copy files that cannot be hard-linked.
+    #[arg(long)]
+    pub copy: bool,
+
+    /// Move tags that the store has with another manifest, also where the store's were pushed
+    /// later.
+    #[arg(long)]
+    pub overwrite_tags: bool,
+
+    /// Count ages for retention from the times of the files, not from the import. Wrong file times
+    /// or a wrong clock can then expire tags at once.
+    #[arg(long)]
+    pub file_ages: bool,
+
+    /// Print JSON instead of a table.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Export {
+    /// Configuration file that names the store.
+    pub config: PathBuf,
+
+    /// A repository, or one of its tags.
+    #[arg(value_name = "REPO[:TAG]")]
+    pub what: String,
+
+    /// Directory of the layout: new, empty, or a layout that is brought up to date. On the same
+    /// file system as the store. Its blobs are the store's own files: do not write to them.
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
+
+    /// Directory of the store. Overrides storage.rootDirectory.
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+
+    /// Manifests without a tag as well.
+    #[arg(long)]
+    pub all: bool,
+
+    /// Copy blobs that cannot be hard-linked.
+    #[arg(long)]
+    pub copy: bool,
+
+    /// Print JSON instead of a table.
+    #[arg(long)]
+    pub json: bool,
+}
+
 impl Serve {
     /// What the flags say about the configuration.
     pub fn flags(&self) -> Flags {
@@ -217,6 +303,20 @@ impl Rebuild {
 }
 
 impl Retention {
+    /// What the flags say about the configuration.
+    pub fn flags(&self) -> Flags {
+        Flags { root: self.root.clone(), address: None }
+    }
+}
+
+impl Import {
+    /// What the flags say about the configuration.
+    pub fn flags(&self) -> Flags {
+        Flags { root: self.root.clone(), address: None }
+    }
+}
+
+impl Export {
     /// What the flags say about the configuration.
     pub fn flags(&self) -> Flags {
         Flags { root: self.root.clone(), address: None }

@@ -9,7 +9,8 @@ use crate::config;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// The store was read whole and breaks an invariant, or has damaged blobs; a rebuild lost something; requests of a bench failed.
+    /// Done, except for what it names: a broken invariant, damaged blobs, what a rebuild, import or
+    /// export left out, failed requests of a bench.
     Findings = 1,
     /// Bad configuration file or command line (clap uses the same code).
     Configuration = 2,
@@ -31,7 +32,8 @@ pub enum Exit {
 pub const HELP: &str = "\
 Exit codes:
   0    done; `serve`: stopped by SIGTERM, SIGINT or SIGHUP after open requests ended
-  1    `check` found problems; `scrub` found damaged blobs; `rebuild` did not find everything; `bench` had failed requests
+  1    `check` found problems; `scrub` found damaged blobs; `rebuild`, `import` or `export` left something out;
+       `bench` had failed requests
   2    bad configuration or command line; `rebuild` needs a flag to go on
   3    the address is taken or may not be listened on
   4    the root cannot be created, read or written

@@ -16,11 +16,14 @@ mod collector;
 mod config;
 mod damage;
 mod exit;
+mod export;
 mod gc;
 mod hint;
 mod huge_pages;
+mod import;
 mod log;
 mod open_files;
+mod progress;
 mod rebuild;
 mod retention;
 mod scrub;
@@ -59,6 +62,8 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Verify(arguments) => verify::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Retention(arguments) => retention::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Usage(arguments) => usage::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Import(arguments) => block_on(import::run(&arguments))?,
+        Command::Export(arguments) => block_on(export::run(&arguments))?,
         Command::Bench(flags) => block_on(bench::run(&flags))?,
     }
 }

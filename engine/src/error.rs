@@ -54,6 +54,14 @@ pub enum Error {
     #[error("there are {max} namespaces already, which is the limit")]
     TooManyNamespaces { max: u64 },
 
+    /// A file cannot get a second name, in the store or outside of it; a copy of it can.
+    #[error("{digest} cannot be hard-linked: {source}")]
+    CannotLink { digest: Digest, source: io::Error },
+
+    /// A file of another tree cannot be read, or is not what can be taken in.
+    #[error("the file cannot be taken in: {source}")]
+    Unreadable { source: io::Error },
+
     /// Stored bytes do not match their checksum. The blob answers as not found until it is
     /// pushed again.
     #[error(

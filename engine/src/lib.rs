@@ -52,11 +52,11 @@ pub use commit::{Batch, Edge, EdgeKind, Receipt, Removal};
 pub use digest::{Algorithm, Digest};
 pub use engine::Engine;
 pub use error::{Error, Result, What};
-pub use ingest::{Sealed, Upload, UploadId, UploadStatus};
+pub use ingest::{Adopted, Adoption, Sealed, Taken, Upload, UploadId, UploadStatus};
 pub use namespace::{Namespace, NamespaceError};
 pub use options::{INLINE_BYTES_LIMIT, IndexKind, Options};
 pub use quota::{NamespaceSize, QUOTAS_MAX, Quota, QuotaUse};
-pub use read::{Blob, Found, Named, Reader, Referring};
+pub use read::{Blob, Found, Listed, Named, Reader, Referring};
 pub use statistics::Statistics;
 #[cfg(feature = "rocks")]
 pub use usage::Survey;

@@ -1,5 +1,7 @@
 //! The engine as its callers see it, over real disks, the simulated one, and through crashes.
 
+#[path = "store/adopt.rs"]
+mod adopt;
 #[path = "store/common.rs"]
 mod common;
 #[path = "store/content.rs"]

@@ -15,9 +15,11 @@ pub mod registry;
 pub mod repository;
 pub mod stream;
 pub mod tls;
+pub mod zot;
 
 pub use http::{Answer, Client};
 pub use kept::Kept;
 pub use layout::Layout;
 pub use registry::{Io, Options, Registry};
 pub use repository::Repository;
+pub use zot::ZotRoot;

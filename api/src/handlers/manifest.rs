@@ -3,12 +3,11 @@
 //! byte as it was pushed, or a durable one. What became true after a 201: content, every tag, what
 //! it needs and what it refers to, in one step.
 
-use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Response, StatusCode,
     header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, LOCATION},
 };
-use orlop_engine::{Algorithm, Batch, Digest, Edge, Error, Removal};
+use orlop_engine::{Algorithm, Batch, Digest, Error, Removal};
 
 use super::{
     blob::content,
@@ -20,8 +19,9 @@ use super::{
 };
 use crate::{
     body::ResponseBody,
+    document::{Document, Named, Refusal, Terms},
     limits::size,
-    protocol::{ErrorCode, Manifest, Need, Query, Reference, Tag},
+    protocol::{ErrorCode, Manifest, Query, Reference},
 };
 
 /// `HEAD /v2/<name>/manifests/<reference>`
@@ -96,7 +96,14 @@ pub async fn put(
         Reference::Digest(digest) => *digest,
         Reference::Tag(_) => Digest::of(Algorithm::Sha256, &document),
     };
-    store(scope, &manifest, document, &digest, reference, &tags).await?;
+    let pushed = match reference {
+        Reference::Tag(tag) => std::slice::from_ref(tag),
+        Reference::Digest(_) => &tags,
+    };
+    let named: Vec<Named<'_>> = pushed.iter().map(|tag| Named { tag, since: None }).collect();
+    let terms = Terms { tags: &named, since: None, may_miss: &|_| scope.policy.sparse_manifests };
+    let document = Document { manifest: &manifest, bytes: document, digest };
+    document.commit(scope.engine, &scope.namespace, &terms).await.map_err(refused)?;
 
     let mut response = reply::empty(StatusCode::CREATED);
     let headers = response.headers_mut();
@@ -129,70 +136,19 @@ pub async fn delete(scope: &Scope<'_>, reference: &Reference) -> Outcome {
     Ok(reply::empty(StatusCode::ACCEPTED))
 }
 
-/// Commits the document with everything that is said about it.
-async fn store(
-    scope: &Scope<'_>,
-    manifest: &Manifest,
-    document: Bytes,
-    digest: &Digest,
-    reference: &Reference,
-    tags: &[Tag],
-) -> Outcome<()> {
-    let bytes = document.len() as u64;
-    let needs = manifest.needs();
-    let sealed = scope.engine.seal_bytes(*digest, document).await.map_err(Failure::manifest)?;
-    let mut edges = Vec::with_capacity(needs.len() + 1);
-    let mut batch = Batch::new(scope.namespace.clone());
-    for need in &needs {
-        if need.is_optional || scope.policy.sparse_manifests {
-            check_if_there(scope, need).await?;
-            edges.push(Edge::needs_sparse(need.digest));
-        } else {
-            batch = batch.require(need.digest, Some(need.size), need.is_manifest);
-            edges.push(Edge::needs(need.digest));
+/// What a client is told of a document that was not taken.
+fn refused(refusal: Refusal) -> Failure {
+    let message = refusal.to_string();
+    match refusal {
+        Refusal::Missing { digest } | Refusal::NotManifest { digest } => {
+            let failure = Failure::new(StatusCode::BAD_REQUEST, ErrorCode::ManifestBlobUnknown, message);
+            failure.with_detail(digest.to_string())
         }
-    }
-    if let Some(subject) = &manifest.subject {
-        edges.push(Edge::refers(subject.digest, manifest.referrer_descriptor(digest, bytes)));
-    }
-    batch = batch.document(sealed, manifest.kind.media_type().into(), edges);
-    if let Reference::Tag(tag) = reference {
-        batch = batch.bind(tag.as_str(), *digest);
-    }
-    for tag in tags {
-        batch = batch.bind(tag.as_str(), *digest);
-    }
-    match scope.engine.commit(batch).await {
-        Ok(_receipt) => Ok(()),
-        Err(Error::Missing { digest }) => Err(explain(scope, &needs, digest).await),
-        Err(error @ Error::WrongSize { digest, .. }) => Err(Failure::manifest(error).with_detail(digest.to_string())),
-        Err(error) => Err(Failure::manifest(error)),
-    }
-}
-
-/// Content that may be absent must still have the size the manifest says if it is there.
-async fn check_if_there(scope: &Scope<'_>, need: &Need) -> Outcome<()> {
-    match scope.engine.find(&scope.namespace, &need.digest).await {
-        Ok(found) if found.size != need.size => {
-            let Need { digest, size, .. } = *need;
-            let error = Error::WrongSize { digest, expected: found.size, found: size };
-            Err(Failure::manifest(error).with_detail(digest.to_string()))
+        Refusal::Engine(error @ Error::WrongSize { digest, .. }) => {
+            Failure::manifest(error).with_detail(digest.to_string())
         }
-        Ok(_) | Err(Error::NotFound { .. } | Error::Damaged { .. }) => Ok(()),
-        Err(error) => Err(Failure::manifest(error)),
+        Refusal::Engine(error) => Failure::manifest(error),
     }
-}
-
-/// Says why a required digest does not do: it is absent, or it is not a manifest.
-async fn explain(scope: &Scope<'_>, needs: &[Need], digest: Digest) -> Failure {
-    let listed = needs.iter().any(|need| need.digest == digest && need.is_manifest);
-    let there = listed && scope.engine.find(&scope.namespace, &digest).await.is_ok();
-    let message = if there {
-        format!("the index lists {digest} as a manifest, but it was pushed as a blob; push it as a manifest")
-    } else {
-        format!("the manifest needs {digest}, which the repository does not have; push it first")
-    };
-    Failure::new(StatusCode::BAD_REQUEST, ErrorCode::ManifestBlobUnknown, message).with_detail(digest.to_string())
 }
 
 fn content_type(headers: &HeaderMap) -> Outcome<Option<&str>> {

@@ -124,6 +124,24 @@ impl Manifest {
         Ok(manifest)
     }
 
+    /// Parses `bytes` of a store that does not always keep the Content-Type. If neither it nor the
+    /// field says what the document is, its parts do: a list of manifests is an OCI index, a config
+    /// an OCI image manifest (image-spec, "mediaType": the field SHOULD be there, and is not in
+    /// older documents).
+    pub fn parse_kept(bytes: &[u8], header: Option<&str>) -> Result<Self, ManifestError> {
+        match Manifest::parse(bytes, header) {
+            Err(ManifestError::TypeMissing) => {}
+            parsed => return parsed,
+        }
+        let object = Object::parse(json::check(bytes)?)?;
+        let kind = match (object.contains("manifests"), object.contains("config")) {
+            (true, _) => ManifestType::OciIndex,
+            (false, true) => ManifestType::OciManifest,
+            (false, false) => return Err(ManifestError::TypeMissing),
+        };
+        Manifest::parse(bytes, Some(kind.media_type()))
+    }
+
     /// Everything the manifest is made of, each digest once, in the document's order.
     pub fn needs(&self) -> Vec<Need> {
         let mut needs: Vec<Need> = Vec::new();
@@ -354,6 +372,20 @@ mod tests {
         }
         let odd = with(image(), "mediaType", json!(media_type::OCI_MANIFEST.to_uppercase()));
         assert!(matches!(parse(&odd, None), Err(ManifestError::TypeUnknown { .. })));
+    }
+
+    #[test]
+    fn a_kept_document_without_a_type_is_what_its_parts_say() {
+        for (document, kind) in [(image(), ManifestType::OciManifest), (index(), ManifestType::OciIndex)] {
+            let untyped = serde_json::to_vec(&without(document, "mediaType")).unwrap();
+            assert_eq!(Manifest::parse_kept(&untyped, None).map(|manifest| manifest.kind), Ok(kind));
+        }
+        let docker = serde_json::to_vec(&with(image(), "mediaType", json!(media_type::DOCKER_MANIFEST))).unwrap();
+        assert_eq!(Manifest::parse_kept(&docker, None).map(|manifest| manifest.kind), Ok(ManifestType::DockerManifest));
+        let mixed = serde_json::to_vec(&with(without(image(), "mediaType"), "manifests", json!([]))).unwrap();
+        assert!(matches!(Manifest::parse_kept(&mixed, None), Err(ManifestError::Mixed { .. })));
+        let neither = Manifest::parse_kept(br#"{"schemaVersion":1,"fsLayers":[]}"#, None);
+        assert_eq!(neither, Err(ManifestError::TypeMissing));
     }
 
     #[test]

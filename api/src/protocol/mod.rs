@@ -11,6 +11,7 @@ pub mod base64;
 pub mod descriptor;
 pub mod error;
 pub mod json;
+pub mod layout;
 pub mod link;
 pub mod manifest;
 pub mod media_type;

@@ -37,6 +37,9 @@ pub(crate) fn apply(
             Step::Unbind { name } => change.unbind(&name, None)?,
             Step::UnbindIf { name, digest, bound } => change.unbind(&name, Some(&NameRecord { bound, digest }))?,
             Step::Remove { digest, policy } => change.remove(&digest, policy)?,
+            Step::AsOf { moment } => {
+                change.now = Moment { clock_ms: moment.clock_ms.min(now.clock_ms), ..moment };
+            }
         }
     }
     Ok(change.healed)

@@ -79,6 +79,7 @@ pub(crate) enum Step {
     Unbind { name: String },
     UnbindIf { name: String, digest: Digest, bound: Moment },
     Remove { digest: Digest, policy: Removal },
+    AsOf { moment: Moment },
 }
 
 impl Batch {
@@ -137,6 +138,16 @@ impl Batch {
     #[must_use]
     pub fn unbind_if(mut self, name: impl Into<String>, digest: Digest, bound: Moment) -> Self {
         self.steps.push(Step::UnbindIf { name: name.into(), digest, bound });
+        self
+    }
+
+    /// What the steps after this one make new, members and names, counts as made at `moment`
+    /// instead of now. By the store's clock that is never later than now; how much earlier is the
+    /// caller's to answer for: what is old is the first that a policy drops. Leases of collection
+    /// are counted from now whatever is said here.
+    #[must_use]
+    pub fn as_of(mut self, moment: Moment) -> Self {
+        self.steps.push(Step::AsOf { moment });
         self
     }
 

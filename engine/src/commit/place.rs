@@ -16,6 +16,7 @@ use crate::{
     error::{Error, Result},
     index::Durability,
     ingest::{Sealed, Staged},
+    io::foreign::refuses_links,
     statistics::add,
     store::Store,
 };
@@ -135,7 +136,10 @@ fn known(store: &Store, sealed: &mut Sealed, pin: Pin) {
 
 async fn place(store: &Store, sealed: &Sealed, staged: &Staged) -> Result<()> {
     let placed = store.tier.place(&staged.file, sealed.size, sealed.digest()).await;
-    placed.map_err(|source| Error::io("placing a blob", source))?;
+    placed.map_err(|source| match refuses_links(&source) {
+        true => Error::CannotLink { digest: *sealed.digest(), source },
+        false => Error::io("placing a blob", source),
+    })?;
     // What is cached is the damaged file that was just replaced, if anything.
     store.open_cache.drop_entry(sealed.digest());
     add(&store.counters.blobs_stored, 1);

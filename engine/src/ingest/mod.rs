@@ -4,6 +4,7 @@
 //! What has become true: the bytes lie in the store's file system (or in memory, if small) and
 //! have the digest they were announced with. Not yet: durable, visible.
 
+mod adopt;
 mod file;
 mod filling;
 mod held;
@@ -13,6 +14,7 @@ mod sealed;
 mod session;
 mod upload;
 
+pub use adopt::{Adopted, Adoption, Taken};
 pub(crate) use reservation::Ahead;
 pub use sealed::Sealed;
 pub(crate) use sealed::{Proven, Staged};

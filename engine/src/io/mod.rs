@@ -13,6 +13,7 @@ mod blocking;
 mod buffer;
 mod check;
 mod file;
+pub(crate) mod foreign;
 mod local;
 mod path;
 mod priority;

@@ -322,7 +322,7 @@ fn split(path: &StorePath) -> Option<(StorePath, &str)> {
     Some((path.parent(), name))
 }
 
-fn link_descriptor(file: BorrowedFd<'_>, parent: BorrowedFd<'_>, name: &str) -> Result<(), Errno> {
+pub(super) fn link_descriptor(file: BorrowedFd<'_>, parent: BorrowedFd<'_>, name: &str) -> Result<(), Errno> {
     match rustix::fs::linkat(file, "", parent, name, AtFlags::EMPTY_PATH) {
         // Before Linux 6.10 this needs CAP_DAC_READ_SEARCH; the detour over /proc does not.
         Err(Errno::NOENT | Errno::PERM | Errno::INVAL) => {

@@ -5,12 +5,14 @@
 
 mod blob;
 mod cache;
+mod documents;
 mod hot;
 mod reader;
 
 pub use blob::{Blob, Found, Named, Referring};
 pub(crate) use blob::{find, open};
 pub(crate) use cache::OpenCache;
+pub use documents::Listed;
 pub(crate) use hot::HotCache;
 pub(crate) use reader::EXTENT_BYTES;
 pub use reader::Reader;

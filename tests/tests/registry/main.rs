@@ -6,6 +6,7 @@ mod audit;
 mod badinput;
 mod clients;
 mod durability;
+mod import;
 mod large;
 mod protocol;
 mod rebuild;
