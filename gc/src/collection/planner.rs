@@ -242,7 +242,8 @@ impl Planner<'_> {
 
     /// What referred to something that is gone comes onto the table; then the target goes off it.
     fn target_is_gone(&mut self, namespace: &Namespace, target: &Digest, since: u64) -> Result<()> {
-        if !self.options.keep.rules(namespace).delete_referring {
+        let is_referred_to = !self.view.referring(namespace, target, None, 1)?.is_empty();
+        if is_referred_to && !self.options.keep.rules(namespace).delete_referring {
             // The entry stays: the rule may change.
             self.plan.waiting.ruled += 1;
             return Ok(());

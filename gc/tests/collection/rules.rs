@@ -74,6 +74,27 @@ async fn a_restart_loses_no_lease() {
     assert_eq!(collect(&engine, &at_once()).await.removed.members, 1);
 }
 
+/// What referred to it was deleted as well, by hand: there is nothing left that a rule could keep.
+#[tokio::test]
+async fn an_entry_about_a_target_goes_when_nothing_refers_to_it_any_more() {
+    let (parts, engine, a) = open().await;
+    let target = push_document(&engine, &a, b"target", vec![], Some("x")).await.expect("pushed");
+    let refers = vec![Edge::refers(target, b"payload".to_vec())];
+    let note = push_document(&engine, &a, b"note", refers, None).await.expect("pushed");
+    let _ = engine.commit(Batch::new(a.clone()).remove(target, Removal::Always)).await.expect("removed");
+    advance(&engine, LEASE + 1).await;
+    assert_eq!(collect(&engine, &at_once()).await.waiting.ruled, 2, "the note stays, and what is known of its target");
+    let _ = engine.commit(Batch::new(a.clone()).remove(note, Removal::Always)).await.expect("removed");
+    for _ in 0..2 {
+        advance(&engine, 1).await;
+        collect(&engine, &at_once()).await;
+    }
+    let report = collect(&engine, &at_once()).await;
+    assert_eq!(report.looked_at, 0, "{report}");
+    engine.close().await.expect("closed");
+    assert_eq!(parts.check().await.candidates, 0);
+}
+
 /// Every combination of named, needed and shared for a document and what it needs.
 #[tokio::test]
 async fn nested_documents_go_with_what_named_them_and_only_then() {
