@@ -142,6 +142,7 @@ on_every_disk! {
     reads_need_no_alignment
     reads_are_short_at_the_end_only
     reads_replace_what_the_buffer_held
+    rereads_bring_the_same_bytes
     reads_see_completed_writes
     sync_cuts_to_the_length
     sync_never_lengthens

@@ -488,6 +488,37 @@ fn syntax_errors_say_where() {
 }
 
 #[test]
+fn scrub_is_off_without_its_section_and_has_zots_interval() {
+    const HOUR_S: u64 = 3600;
+    assert_eq!(accepted("{}").scrub.options().interval, None, "only on request");
+    let scrub = |section: &str| accepted(&format!(r#"{{"extensions": {{"scrub": {section}}}}}"#));
+    for (section, interval_h, rate) in [
+        ("{}", Some(24), Some(32 << 20)),
+        (r#"{"enable": true, "interval": "36h", "rate": 65536}"#, Some(36), Some(65_536)),
+        (r#"{"Enable": false, "rate": 0}"#, None, None),
+        (r#"{"interval": "1h"}"#, Some(2), Some(32 << 20)),
+    ] {
+        let config = scrub(section);
+        let options = config.scrub.options();
+        assert_eq!(options.interval.map(|interval| interval.as_secs()), interval_h.map(|h| h * HOUR_S), "{section}");
+        assert_eq!(options.rate_bytes_max, rate, "{section}");
+        assert_eq!(config.notes.len(), usize::from(section.contains("1h")), "{:?}", config.notes);
+    }
+    assert_eq!(accepted(r#"{"extensions": {}}"#).scrub.options().interval, None);
+    for (section, parts) in [
+        (r#"{"scrub": {"rate": 1000}}"#, &["extensions.scrub.rate", "65536"][..]),
+        (r#"{"scrub": {"rate": "fast"}}"#, &["extensions.scrub.rate", "whole number"]),
+        (r#"{"scrub": {"interval": "-1h"}}"#, &["extensions.scrub.interval", "below zero"]),
+        (r#"{"scrub": {"intervall": "1h"}}"#, &["extensions.scrub.intervall", "extensions.scrub.interval"]),
+        (r#"{"scrub": true}"#, &["extensions.scrub", "object"]),
+        (r#"{"scrubs": {}}"#, &["extensions.scrubs", "extensions.scrub"]),
+        (r#"{"search": {}}"#, &["extensions.search"]),
+    ] {
+        refused(&format!(r#"{{"extensions": {section}}}"#), parts);
+    }
+}
+
+#[test]
 fn what_has_no_effect_is_noted() {
     let config = accepted(r#"{"distSpecVersion": "1.0.1", "http": {"realm": "zot"}}"#);
     assert_eq!(config.notes.len(), 2);

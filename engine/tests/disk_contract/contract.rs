@@ -101,6 +101,34 @@ pub async fn reads_replace_what_the_buffer_held(fixture: Fixture) {
     assert_eq!(buffer.filled(), b"new");
 }
 
+pub async fn rereads_bring_the_same_bytes(fixture: Fixture) {
+    const UNIT: usize = 64 << 10;
+    // Not whole blocks, whole blocks, whole units, less than a block, and none.
+    for len in [300_001, 2 * UNIT + ALIGNMENT, 2 * UNIT, 77, 0] {
+        let bytes = pattern(len, 9);
+        let file = fixture.file(&bytes).await;
+        let name = path(&format!("again-{len}"));
+        keep(&*fixture.disk, &file, None, &name).await.expect("keep");
+        let file = fixture.disk.open(&name, false).await.expect("open");
+        let mut found = Vec::new();
+        loop {
+            let mut buffer = fixture.pool.take(UNIT).await;
+            buffer.extend(b"what the buffer held");
+            let unit = fixture.disk.reread(&file, buffer, found.len() as u64, UNIT).await.expect("reread");
+            found.extend_from_slice(unit.filled());
+            if unit.len() < UNIT {
+                break;
+            }
+        }
+        assert!(found == bytes, "{len} bytes");
+        // Without alignment it is a read like any other.
+        let buffer = fixture.pool.take(UNIT).await;
+        let unit = fixture.disk.reread(&file, buffer, 5, 1000).await.expect("reread");
+        let expected = bytes.get(5..).unwrap_or_default();
+        assert_eq!(unit.filled(), &expected[..expected.len().min(1000)]);
+    }
+}
+
 pub async fn reads_see_completed_writes(fixture: Fixture) {
     let file = fixture.disk.create(0).await.expect("create");
     for round in 0..20 {

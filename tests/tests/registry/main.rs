@@ -10,4 +10,5 @@ mod import;
 mod large;
 mod protocol;
 mod rebuild;
+mod scrub;
 mod soak;
