@@ -5,13 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use orlop_engine::{
     Algorithm, Batch, Digest, Edge, Engine, Namespace, Options, Quota, Result, check,
-    environment::{Environment, System},
-    index::{Index, MemoryIndex, Table},
+    index::{Index, MemoryIndex},
     io::SimDisk,
-    rebuild::rebuild_parts,
 };
 use orlop_gc::{Flow, Report};
-use tempfile::TempDir;
 
 /// Content up to so many bytes is inline.
 pub const INLINE_MAX: usize = 32;
@@ -51,19 +48,11 @@ pub struct Parts {
     pub disk: SimDisk,
     pub index: Arc<MemoryIndex>,
     pub options: Options,
-    /// Where the journal is, for those who want one.
-    pub journal: Option<Arc<TempDir>>,
 }
 
 impl Parts {
     pub fn new(seed: u64) -> Self {
-        Parts { disk: SimDisk::new(seed), index: Arc::default(), options: options(), journal: None }
-    }
-
-    /// The same with a journal.
-    pub fn journaled(seed: u64) -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
-        Parts { journal: Some(Arc::new(directory)), ..Parts::new(seed) }
+        Parts { disk: SimDisk::new(seed), index: Arc::default(), options: options() }
     }
 
     pub async fn open(&self) -> Engine {
@@ -76,32 +65,7 @@ impl Parts {
 
     /// The same store with something between the engine and its index.
     pub async fn open_over(&self, index: Arc<dyn Index>) -> Result<Engine> {
-        let (disk, options) = (Arc::new(self.disk.clone()), self.options.clone());
-        match &self.journal {
-            Some(journal) => Engine::simulated_with_journal(disk, index, journal.path(), options).await,
-            None => Engine::simulated(disk, index, options).await,
-        }
-    }
-
-    /// Makes another index from the journal of a closed store and compares all rows: only garbage,
-    /// which is looked at anew, uploads, which are dropped, and quotas, which an opening brings, may differ.
-    pub async fn assert_rebuilds(&self) {
-        let Some(journal) = &self.journal else { return };
-        let (index, disk) = (Arc::new(MemoryIndex::default()), Arc::new(self.disk.crash(0)));
-        let report = rebuild_parts(index.clone(), disk.clone(), journal.path(), true, &mut |_| {}).await;
-        let report = report.expect("rebuilt");
-        assert!(report.is_clean(), "{report:?}");
-        for table in Table::ALL {
-            if matches!(table, Table::Meta | Table::Garbage | Table::Uploads) {
-                continue;
-            }
-            let rows = |index: &MemoryIndex| index.snapshot().scan(table, &[], None, usize::MAX).expect("memory");
-            let mut expected = rows(&self.index);
-            expected.retain(|(key, _)| table != Table::Sizes || key[0] != 0);
-            assert_eq!(rows(&index), expected, "{table:?}");
-        }
-        let checked = check::check_parts(index, disk).await.expect("runs");
-        assert!(checked.is_clean(), "{checked}");
+        Engine::simulated(Arc::new(self.disk.clone()), index, self.options.clone()).await
     }
 
     /// Runs the checker. Nothing may be under way.

@@ -15,10 +15,12 @@ use proptest::{
     prelude::*,
     test_runner::{Config, TestRunner},
 };
+use tempfile::TempDir;
 
 use crate::{
     clocks::Jumping,
     common::{self, LEASE, Parts, collect, content, digest_of, namespace},
+    journal,
     model::{Id, Model},
 };
 
@@ -128,6 +130,7 @@ fn digest(number: u8) -> Digest {
 /// The engine and the model side by side.
 struct Pair {
     parts: Parts,
+    journal: Option<TempDir>,
     engine: Engine,
     model: Model,
     options: Options,
@@ -137,11 +140,12 @@ struct Pair {
 
 impl Pair {
     async fn new(graph: &Graph) -> Self {
-        let mut parts = if graph.has_journal { Parts::journaled(7) } else { Parts::new(7) };
+        let mut parts = Parts::new(7);
         if graph.do_clocks_jump {
             parts.options.environment = Arc::new(Jumping::default());
         }
-        let engine = parts.open().await;
+        let journal = graph.has_journal.then(|| tempfile::tempdir().expect("a directory"));
+        let engine = journal::open(&parts, journal.as_ref().map(TempDir::path)).await;
         engine.waive_earlier_answers();
         let options = Options {
             delay: graph.delay,
@@ -151,7 +155,7 @@ impl Pair {
         };
         let model =
             Model { rules: graph.rules, delay: graph.delay, document_delay: graph.document_delay, ..Model::default() };
-        Pair { parts, engine, model, options, uploads: Vec::new() }
+        Pair { parts, journal, engine, model, options, uploads: Vec::new() }
     }
 
     async fn step(&mut self, operation: &Operation) {
@@ -279,18 +283,21 @@ impl Pair {
         }
     }
 
-    /// A first base may still be under way, and closing does not wait for it.
-    async fn journaled(&self) {
+    /// Ends the engine. An index made from the journal has then everything that this one has.
+    async fn close(&self) {
+        // A first base may still be under way, and closing does not wait for it.
         self.engine.journal_settled().await.expect("the journal can be written");
+        self.engine.close().await.expect("closed");
+        self.parts.check().await;
+        if let Some(journal) = &self.journal {
+            journal::assert_rebuilds(&self.parts, journal.path()).await;
+        }
     }
 
     /// Everything counts as told when a store is opened.
     async fn reopen(&mut self) {
-        self.journaled().await;
-        self.engine.close().await.expect("closed");
-        self.parts.check().await;
-        self.parts.assert_rebuilds().await;
-        self.engine = self.parts.open().await;
+        self.close().await;
+        self.engine = journal::open(&self.parts, self.journal.as_ref().map(TempDir::path)).await;
         let epoch = self.model.epoch;
         self.model.members.values_mut().for_each(|member| member.told = epoch);
         self.uploads.fill(epoch);
@@ -311,9 +318,7 @@ impl Pair {
             self.collect().await;
         }
         assert_eq!(self.model.members.len(), 0, "the model keeps {:?}", self.model.members);
-        self.journaled().await;
-        self.engine.close().await.expect("closed");
-        self.parts.check().await;
+        self.close().await;
         for table in Table::ALL {
             let left = match table {
                 Table::Meta => continue,

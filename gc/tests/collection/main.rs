@@ -6,6 +6,7 @@ mod controls;
 mod crash;
 mod flaws;
 mod graphs;
+mod journal;
 mod model;
 mod policies;
 mod races;
