@@ -21,9 +21,11 @@ use crate::{
     index::{Changes, Condition, Durability, Index, MemoryIndex, Outcome, Table},
     ingest::{Proven, Sealed, Upload, UploadId, UploadStatus},
     io::{self, Disk, open_disk},
+    journal,
     options::{INLINE_BYTES_LIMIT, IndexKind, Options},
     quota,
     read::{Blob, Found, Named, Referring, find, open},
+    rebuild,
     statistics::Statistics,
     store::{Parts, Store, blocking, index_error},
     tier::LocalTier,
@@ -50,8 +52,8 @@ impl Engine {
     /// Opens the store at `root`, which is created if it does not exist. Call inside a tokio
     /// runtime.
     ///
-    /// Errors: `InUse`; `Foreign` for a directory that holds something else; `Store` for a damaged
-    /// index; `Io` for a root that cannot be written.
+    /// Errors: `InUse`; `Foreign` for a directory that holds something else; `Store` for an index that
+    /// is damaged, or missing although there is content; `Io` for a root that cannot be written.
     pub async fn open(root: &Path, options: Options) -> Result<Engine> {
         let path = root.to_owned();
         let lock = blocking(move || prepare_root(&path)).await?;
@@ -60,17 +62,32 @@ impl Engine {
         let opened =
             blocking(move || open_disk(&root_path, backend).map_err(|source| Error::io("opening the root", source)))
                 .await?;
-        let index_path = root.join("index");
+        let root_path = root.to_owned();
         let index_options = options.clone();
-        let index = blocking(move || open_index(&index_path, &index_options)).await?;
-        let parts = Parts { options, index, disk: opened.disk.clone(), tier: Arc::new(LocalTier::new(opened.disk)) };
+        let index = blocking(move || open_index(&root_path, &index_options)).await?;
+        let is_kept = options.journal && options.index != IndexKind::Memory;
+        let journal = is_kept.then(|| root.join(journal::DIRECTORY));
+        let tier = Arc::new(LocalTier::new(opened.disk.clone()));
+        let parts = Parts { options, index, disk: opened.disk, tier, journal };
         Engine::over(parts, opened.backend, opened.note, Some(lock)).await
     }
 
     /// An engine over a disk and an index of the caller's: for models and simulations.
     pub async fn simulated(disk: Arc<dyn Disk>, index: Arc<dyn Index>, options: Options) -> Result<Engine> {
         let tier = Arc::new(LocalTier::new(disk.clone()));
-        let parts = Parts { options, index, disk, tier };
+        let parts = Parts { options, index, disk, tier, journal: None };
+        Engine::over(parts, io::Backend::Auto, None, None).await
+    }
+
+    /// The same with a journal in a directory of the caller's.
+    pub async fn simulated_with_journal(
+        disk: Arc<dyn Disk>,
+        index: Arc<dyn Index>,
+        journal: &Path,
+        options: Options,
+    ) -> Result<Engine> {
+        let tier = Arc::new(LocalTier::new(disk.clone()));
+        let parts = Parts { options, index, disk, tier, journal: Some(journal.to_owned()) };
         Engine::over(parts, io::Backend::Auto, None, None).await
     }
 
@@ -88,7 +105,8 @@ impl Engine {
         blocking(move || quota::prepare(&*index, &options)).await?;
         collect::opened(&*parts.index)?;
         let epoch = collect::stored_epoch(&*parts.index)?;
-        let store = Arc::new(Store::new(parts, epoch)?);
+        let store = blocking(move || Store::new(parts, epoch)).await?;
+        let store = Arc::new(store);
         store.sessions.recover(&store).await?;
         let tending = vec![
             tokio::spawn(tend_uploads(Arc::downgrade(&store), store.options.upload_settle)),
@@ -124,6 +142,9 @@ impl Engine {
         let closing = store.clone();
         blocking(move || {
             closing.committer.close();
+            if let Some(journal) = &closing.journal {
+                journal.close();
+            }
             Ok(())
         })
         .await
@@ -132,6 +153,22 @@ impl Engine {
     /// Which disk moves the bytes, and why it was not the ring.
     pub fn backend(&self) -> (io::Backend, Option<&str>) {
         (self.inner.backend, self.inner.backend_note.as_deref())
+    }
+
+    /// Waits until the journal has, durably, every change that was visible before, so that the index
+    /// could be made again from it now. Returns at once if the store keeps none.
+    /// Errors: `Stopped` if the journal cannot be written, or the store is closed meanwhile.
+    pub async fn journal_settled(&self) -> Result<()> {
+        match &self.store().journal {
+            Some(journal) => journal.settled().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the index could be made again from the journal, but for the last second. Not before the
+    /// first base was written, and not for a while after a failure.
+    pub fn journal_is_whole(&self) -> bool {
+        self.store().journal.as_ref().is_some_and(|journal| journal.is_whole())
     }
 
     /// Whether changes are accepted; `Stopped` after the index could not be written.
@@ -352,15 +389,17 @@ fn write_format(root: &Path) -> std::io::Result<()> {
     File::open(root)?.sync_all()
 }
 
-fn open_index(path: &Path, options: &Options) -> Result<Arc<dyn Index>> {
+fn open_index(root: &Path, options: &Options) -> Result<Arc<dyn Index>> {
+    let path = &rebuild::index_path(root);
     match options.index {
         IndexKind::Memory => Ok(Arc::new(MemoryIndex::default())),
         #[cfg(feature = "rocks")]
         IndexKind::Rocks => {
+            rebuild::refuse_lost_index(root)?;
             let rocks = crate::index::RocksOptions { cache_bytes: options.cache_bytes, ..Default::default() };
             let index = crate::index::RocksIndex::open(path, rocks).map_err(|error| match index_error(error) {
-                Error::Store { reason, .. } => Error::Store { path: path.to_owned(), reason },
-                Error::InUse { .. } => Error::InUse { path: path.to_owned() },
+                Error::Store { reason, .. } => Error::Store { path: path.clone(), reason },
+                Error::InUse { .. } => Error::InUse { path: path.clone() },
                 other => other,
             })?;
             Ok(Arc::new(index))
@@ -368,7 +407,7 @@ fn open_index(path: &Path, options: &Options) -> Result<Arc<dyn Index>> {
         #[cfg(not(feature = "rocks"))]
         IndexKind::Rocks => {
             let reason = "this build has no RocksDB index (feature `rocks`)".to_owned();
-            Err(Error::Store { path: path.to_owned(), reason })
+            Err(Error::Store { path: path.clone(), reason })
         }
     }
 }

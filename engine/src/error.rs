@@ -65,6 +65,10 @@ pub enum Error {
     #[error("{path}: {reason}")]
     Store { path: PathBuf, reason: String },
 
+    /// An operator asked for what would take something away that may still be wanted.
+    #[error("{path}: {reason}")]
+    Refused { path: PathBuf, reason: String },
+
     /// The directory holds something else, or a store of another format.
     #[error("{path}: {reason}")]
     Foreign { path: PathBuf, reason: String },

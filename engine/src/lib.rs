@@ -32,10 +32,12 @@ pub mod index;
 mod ingest;
 #[expect(unsafe_code, reason = "aligned memory and raw descriptors for the kernel; argued in place")]
 pub mod io;
+mod journal;
 mod namespace;
 mod options;
 mod quota;
 mod read;
+pub mod rebuild;
 mod running;
 mod statistics;
 mod store;

@@ -58,6 +58,8 @@ pub struct Options {
     pub commit_queue_max: usize,
     /// How many changes share one sync of the index at most. Default 1,024.
     pub commit_group_max: usize,
+    /// Whether a store on disk keeps a journal, from which its index can be made again. Default yes.
+    pub journal: bool,
     /// Whoever was told that content is there can rely on it for so many epochs of collection after
     /// the one in which he was told. Default 8.
     pub lease_epochs: u64,
@@ -83,6 +85,7 @@ impl Default for Options {
             namespaces_max: None,
             commit_queue_max: 4096,
             commit_group_max: 1024,
+            journal: true,
             lease_epochs: 8,
             environment: Arc::new(System::default()),
         }

@@ -66,6 +66,12 @@ statistics! {
     uploads_collected,
     /// Files without a record that were removed after an unclean end.
     orphans_collected,
+    /// Bytes written to the journal's log.
+    journal_bytes,
+    /// Bases written for the journal.
+    journal_bases,
+    /// Failures to write the journal; what was missed is in the base that follows.
+    journal_failures,
     /// Changes committed.
     commits,
     /// Syncs of the index; commits divided by this is the group size.

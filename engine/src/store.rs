@@ -1,6 +1,6 @@
 //! What all parts of an open engine share.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
@@ -14,6 +14,7 @@ use crate::{
     index::{Cached, Index, IndexError, Pair, Table, Value},
     ingest::Sessions,
     io::{Disk, Pool},
+    journal::Journal,
     options::Options,
     read::{EXTENT_BYTES, HotCache, OpenCache},
     running::Running,
@@ -35,6 +36,8 @@ pub(crate) struct Store {
     pub disk: Arc<dyn Disk>,
     pub tier: Arc<dyn Tier>,
     pub committer: Committer,
+    /// Closed after the commit thread, which appends to it.
+    pub journal: Option<Journal>,
     pub sessions: Sessions,
     pub upload_pool: Pool,
     pub read_pool: Pool,
@@ -53,19 +56,25 @@ pub(crate) struct Parts {
     pub index: Arc<dyn Index>,
     pub disk: Arc<dyn Disk>,
     pub tier: Arc<dyn Tier>,
+    /// The directory of the journal, if there is to be one.
+    pub journal: Option<PathBuf>,
 }
 
 impl Store {
+    /// Blocks on the disk.
     pub fn new(parts: Parts, epoch: u64) -> Result<Self> {
-        let Parts { options, index, disk, tier } = parts;
+        let Parts { options, index, disk, tier, journal } = parts;
         let counters = Arc::new(Counters::default());
         let clock = Arc::new(Clock::open(&*index, options.environment.clone())?);
-        let committer = Committer::start(index.clone(), &options, counters.clone())?;
+        let journal = journal.map(|path| Journal::open(index.clone(), &path, &options.environment, counters.clone()));
+        let (journal, appender) = journal.transpose()?.unzip();
+        let committer = Committer::start(index.clone(), appender, &options, counters.clone())?;
         Ok(Store {
             index,
             disk,
             tier,
             committer,
+            journal,
             sessions: Sessions::default(),
             upload_pool: Pool::new(options.upload_memory_bytes_max),
             // Readers are bounded by the connections that hold them, and must never wait for one

@@ -14,6 +14,8 @@ mod hot;
 mod names;
 #[path = "store/quotas.rs"]
 mod quotas;
+#[path = "store/rebuild.rs"]
+mod rebuild;
 #[path = "store/uploads.rs"]
 mod uploads;
 #[path = "store/usage.rs"]

@@ -74,25 +74,28 @@ async fn check_blob(
     Ok(())
 }
 
-struct Tally {
-    hasher: Hasher,
-    sums: ChunkSums,
-    size: u64,
+/// Digest, chunk checksums and length of bytes that pass.
+pub(crate) struct Tally {
+    pub hasher: Hasher,
+    pub sums: ChunkSums,
+    pub size: u64,
 }
 
 impl Tally {
-    fn new(digest: &Digest) -> Self {
+    /// For bytes that are to have this digest.
+    pub fn new(digest: &Digest) -> Self {
         Tally { hasher: Hasher::new(digest.algorithm()), sums: ChunkSums::default(), size: 0 }
     }
 
-    fn add(&mut self, bytes: &[u8]) {
+    pub fn add(&mut self, bytes: &[u8]) {
         self.hasher.update(bytes);
         self.sums.update(bytes);
         self.size += bytes.len() as u64;
     }
 }
 
-async fn read_file(tier: &dyn Tier, digest: &Digest, tally: &mut Tally) -> std::io::Result<()> {
+/// Adds up a whole file.
+pub(crate) async fn read_file(tier: &dyn Tier, digest: &Digest, tally: &mut Tally) -> std::io::Result<()> {
     let file = tier.open(digest).await?;
     let pool = Pool::new(READ_BYTES);
     let mut buffer = pool.take(READ_BYTES).await;

@@ -9,10 +9,11 @@ mod tables;
 
 use std::{fmt, sync::Arc};
 
+pub(crate) use content::{Tally, read_file};
 #[cfg(feature = "rocks")]
 pub use offline::check;
 #[cfg(feature = "rocks")]
-pub(crate) use offline::lock as lock_offline;
+pub(crate) use offline::{lock as lock_offline, lock_root};
 
 use crate::{
     error::Result,

@@ -12,6 +12,7 @@ use crate::{
     error::{Error, Result},
     index::{Index, RocksIndex, Table},
     io,
+    rebuild::refuse_lost_index,
     store::{blocking, index_error},
 };
 
@@ -40,8 +41,16 @@ pub async fn check(root: &Path) -> Result<Report> {
     Ok(report)
 }
 
-/// Locks an existing store for reading while nobody has it open.
+/// Locks an existing store for reading while nobody has it open. Errors: `Store` too, if its index is
+/// lost.
 pub(crate) fn lock(root: &Path) -> Result<File> {
+    let lock = lock_root(root)?;
+    refuse_lost_index(root)?;
+    Ok(lock)
+}
+
+/// Locks an existing store whatever there is of it.
+pub(crate) fn lock_root(root: &Path) -> Result<File> {
     if check_root_format(root)? {
         let reason = "the directory is empty: there is no store in it".to_owned();
         return Err(Error::Foreign { path: root.to_owned(), reason });

@@ -135,7 +135,8 @@ impl<'a, 'b> Change<'a, 'b> {
         let forward = keys::edge(self.namespace, source, edge.kind, &edge.target);
         self.transaction.put(Table::Edges, forward, vec![u8::from(edge.sparse)]);
         let reverse = keys::edge(self.namespace, &edge.target, edge.kind, source);
-        self.transaction.put(Table::Reverse, reverse, edge.payload.clone());
+        let payload = if edge.kind == EdgeKind::Refers { edge.payload.clone() } else { Vec::new() };
+        self.transaction.put(Table::Reverse, reverse, payload);
         Ok(())
     }
 

@@ -28,7 +28,7 @@ impl EdgeKind {
 pub struct Edge {
     pub kind: EdgeKind,
     pub target: Digest,
-    /// Opaque; given back by `Engine::referring`.
+    /// Opaque; given back by `Engine::referring`. Only an edge that refers has one.
     pub payload: Vec<u8>,
     /// A *needs* edge whose target may be missing from the namespace.
     pub sparse: bool,

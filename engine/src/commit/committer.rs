@@ -16,6 +16,7 @@ use super::transaction::{Overlay, Transaction, to_changes};
 use crate::{
     error::{Error, Result},
     index::{Durability, Index, IndexError},
+    journal::Appender,
     options::Options,
     statistics::{Counters, add},
     store::index_error,
@@ -41,11 +42,17 @@ pub(crate) struct Committer {
 }
 
 impl Committer {
-    pub fn start(index: Arc<dyn Index>, options: &Options, counters: Arc<Counters>) -> Result<Self> {
+    /// Starts the thread. It appends every group to the journal, if there is one.
+    pub fn start(
+        index: Arc<dyn Index>,
+        journal: Option<Appender>,
+        options: &Options,
+        counters: Arc<Counters>,
+    ) -> Result<Self> {
         let (queue, requests) = mpsc::channel(options.commit_queue_max);
         let stopped = Arc::new(OnceLock::new());
-        let worker =
-            Worker { index, requests, group_max: options.commit_group_max, stopped: stopped.clone(), counters };
+        let group_max = options.commit_group_max;
+        let worker = Worker { index, journal, requests, group_max, stopped: stopped.clone(), counters };
         let thread = std::thread::Builder::new()
             .name("commit".to_owned())
             .spawn(move || worker.run())
@@ -97,6 +104,7 @@ impl Drop for Committer {
 
 struct Worker {
     index: Arc<dyn Index>,
+    journal: Option<Appender>,
     requests: mpsc::Receiver<Request>,
     group_max: usize,
     stopped: Arc<OnceLock<String>>,
@@ -146,6 +154,11 @@ impl Worker {
         add(&self.counters.commits, accepted.len() as u64);
         if durability == Durability::Synced {
             add(&self.counters.commit_syncs, 1);
+        }
+        // Before the index: what is acknowledged then survives the end of the process in both, and
+        // the next opening cuts off what the index did not get.
+        if let Some(journal) = &mut self.journal {
+            journal.append(&mut overlay);
         }
         match self.index.write(&to_changes(overlay), durability) {
             Ok(_) => accepted.into_iter().for_each(|reply| drop(reply.send(Ok(())))),

@@ -14,4 +14,4 @@ pub use batch::{Batch, Edge, EdgeKind, Receipt, Removal};
 pub(crate) use committer::Committer;
 #[cfg(test)]
 pub(crate) use transaction::to_changes;
-pub(crate) use transaction::{Transaction, decoded, decoded_u64};
+pub(crate) use transaction::{Overlay, Transaction, decoded, decoded_u64};

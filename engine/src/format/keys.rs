@@ -105,6 +105,9 @@ pub const UNCLEAN: &[u8] = b"unclean";
 /// `Meta`: present while files that no record points to may be left from an unclean end.
 pub const ORPHANS: &[u8] = b"orphans";
 
+/// `Meta`: how far the journal is; absent while it does not have every change.
+pub const JOURNAL: &[u8] = b"journal";
+
 /// Splits namespace NUL rest.
 pub fn split_namespace(key: &[u8]) -> Option<(Namespace, &[u8])> {
     let end = key.iter().position(|byte| *byte == 0)?;
@@ -119,6 +122,13 @@ pub fn split_edge(key: &[u8]) -> Option<(Namespace, Digest, EdgeKind, Digest)> {
     let (kind, rest) = rest.split_first()?;
     let (to, rest) = Digest::decode(rest)?;
     rest.is_empty().then_some((namespace, from, EdgeKind::from_code(*kind)?, to))
+}
+
+/// The kind in an `Edges` or `Reverse` key.
+pub fn edge_kind(key: &[u8]) -> Option<EdgeKind> {
+    let end = key.iter().position(|byte| *byte == 0)?;
+    let (_, rest) = Digest::decode(&key[end + 1..])?;
+    EdgeKind::from_code(*rest.first()?)
 }
 
 /// Splits a key that is namespace NUL digest.

@@ -8,8 +8,8 @@ mod sums;
 
 pub use codec::Malformed;
 pub use records::{
-    AllowanceRecord, BlobRecord, CandidateRecord, Health, MemberRecord, NameRecord, Placement, UploadRecord,
-    UploadSink, UsageRecord,
+    AllowanceRecord, BlobRecord, CandidateRecord, Health, JournalRecord, MemberRecord, NameRecord, Placement,
+    UploadRecord, UploadSink, UsageRecord,
 };
 pub use sums::ChunkSums;
 

@@ -177,6 +177,34 @@ impl UsageRecord {
     }
 }
 
+/// `Meta`, the journal: version (8 bits), from, synced, sequence (64 bits each).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JournalRecord {
+    /// The journal's log has every change of the index from this one on.
+    pub from: u64,
+    /// Up to this one the log was synced when this was written.
+    pub synced: u64,
+    /// The last change of the index that the journal has.
+    pub sequence: u64,
+}
+
+impl JournalRecord {
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Encoder::new(RECORD_VERSION);
+        out.u64(self.from);
+        out.u64(self.synced);
+        out.u64(self.sequence);
+        out.finish()
+    }
+
+    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut from = Decoder::new("journal", RECORD_VERSION, bytes)?;
+        let record = JournalRecord { from: from.u64()?, synced: from.u64()?, sequence: from.u64()? };
+        from.finish()?;
+        Ok(record)
+    }
+}
+
 /// `Garbage`: since (64 bits), then told (64 bits) if there is such an epoch. Without a version, as
 /// it began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -299,6 +327,8 @@ mod tests {
         let allowance = AllowanceRecord { used: 7, max: 8 };
         assert_eq!(hex(&allowance.encode()), "0107000000000000000800000000000000");
         assert_eq!(hex(&usage.encode()), "01040000000000000005000000000000000600000000000000");
+        let journal = JournalRecord { from: 1, synced: 2, sequence: 3 };
+        assert_eq!(hex(&journal.encode()), "01010000000000000002000000000000000300000000000000");
         let candidate = CandidateRecord { since: 4, told: None };
         assert_eq!(hex(&candidate.encode()), "0400000000000000");
         let leased = CandidateRecord { since: 4, told: Some(5) };
@@ -342,6 +372,8 @@ mod tests {
         assert_eq!(keys::split_member(&keys::member(&ns, &digest())), Some((ns.clone(), digest())));
         assert_eq!(keys::split_holder(&keys::holder(&digest(), &ns)), Some((digest(), ns.clone())));
         assert_eq!(keys::split_binding(&keys::binding(&ns, &digest(), "v1")), Some((ns.clone(), digest(), "v1")));
+        assert_eq!(keys::edge_kind(&edge), Some(EdgeKind::Refers));
+        assert_eq!(keys::edge_kind(&edge[..10]), None);
         assert_eq!(keys::split_edge(&edge), Some((ns, digest(), EdgeKind::Refers, digest())));
         let id: UploadId = "000102030405060708090a0b0c0d0e0f".parse().expect("an id");
         assert_eq!(hex(&id.to_key()), "000102030405060708090a0b0c0d0e0f");
@@ -381,6 +413,7 @@ mod tests {
             (name.encode(), |bytes| NameRecord::decode(bytes).is_ok()),
             (allowance.encode(), |bytes| AllowanceRecord::decode(bytes).is_ok()),
             (usage.encode(), |bytes| UsageRecord::decode(bytes).is_ok()),
+            (JournalRecord { from: 1, synced: 2, sequence: 3 }.encode(), |bytes| JournalRecord::decode(bytes).is_ok()),
             (upload.encode(), |bytes| UploadRecord::decode(bytes).is_ok()),
         ] {
             for cut in 0..record.len() {

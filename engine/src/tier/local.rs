@@ -24,6 +24,12 @@ impl LocalTier {
         StorePath::root().join("blobs").join(algorithm.name()).join(&format!("{first_byte:02x}"))
     }
 
+    /// What the keys of all digests begin with whose files are in a shard.
+    pub(crate) fn shard_prefix(shard: u32) -> [u8; 2] {
+        let algorithm = Algorithm::ALL[(shard / FAN_OUT) as usize];
+        [algorithm as u8, u8::try_from(shard % FAN_OUT).expect("below 256")]
+    }
+
     /// Where a blob's file is, relative to the store's root.
     pub fn path(digest: &Digest) -> StorePath {
         LocalTier::directory(digest.algorithm(), digest.as_bytes()[0]).join(&digest.hex())
