@@ -140,6 +140,13 @@ fn statistics(engine: &Engine) -> Vec<Statistic> {
         value: engine.uploads_open() as u64,
         label: None,
     });
+    statistics.push(Statistic {
+        name: "journal_whole",
+        help: "1 if a lost index could be made again from the journal, else 0",
+        kind: StatisticKind::Gauge,
+        value: u64::from(engine.journal_is_whole()),
+        label: None,
+    });
     let quotas = engine.quotas();
     let gauge = |name, help, prefix: &str, value| {
         let label = Some(("prefix", prefix.to_owned()));

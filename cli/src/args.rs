@@ -29,6 +29,9 @@ pub enum Command {
     /// Remove from a store that no process has open what nothing needs any more.
     #[command(after_help = exit::HELP)]
     Gc(Gc),
+    /// Make a lost index again from the journal and the files of a store that no process has open.
+    #[command(after_help = exit::HELP)]
+    Rebuild(Rebuild),
     /// Say whether a configuration file is accepted, without starting anything.
     #[command(after_help = exit::HELP)]
     Verify(Verify),
@@ -96,6 +99,33 @@ pub struct Gc {
 }
 
 #[derive(Debug, Args)]
+pub struct Rebuild {
+    /// Configuration file that names the store.
+    pub config: Option<PathBuf>,
+
+    /// Directory of the store. Overrides storage.rootDirectory.
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+
+    /// Also if there is an index: it is moved aside, to index.old-N, and never removed.
+    #[arg(long)]
+    pub replace: bool,
+
+    /// Also if the journal has no base; then only what changed since it was begun comes back.
+    #[arg(long)]
+    pub partial: bool,
+
+    /// Hash the bytes of every blob, which reads the whole store. Without it, the lengths of files
+    /// are compared.
+    #[arg(long)]
+    pub verify: bool,
+
+    /// Print JSON instead of a table.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
 pub struct Verify {
     /// Configuration file in JSON, with zot's key names.
     pub config: PathBuf,
@@ -141,6 +171,13 @@ impl Serve {
 }
 
 impl Gc {
+    /// What the flags say about the configuration.
+    pub fn flags(&self) -> Flags {
+        Flags { root: self.root.clone(), address: None }
+    }
+}
+
+impl Rebuild {
     /// What the flags say about the configuration.
     pub fn flags(&self) -> Flags {
         Flags { root: self.root.clone(), address: None }

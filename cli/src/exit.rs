@@ -9,7 +9,7 @@ use crate::config;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// The store was read whole and breaks an invariant; requests of a bench failed.
+    /// The store was read whole and breaks an invariant; a rebuild lost something; requests of a bench failed.
     Findings = 1,
     /// Bad configuration file or command line (clap uses the same code).
     Configuration = 2,
@@ -19,7 +19,7 @@ pub enum Exit {
     Root = 4,
     /// Another process has the root open.
     InUse = 5,
-    /// The index is damaged.
+    /// The index is damaged or missing.
     Damaged = 6,
     /// The root holds something that is not a store of this version.
     Foreign = 7,
@@ -31,12 +31,12 @@ pub enum Exit {
 pub const HELP: &str = "\
 Exit codes:
   0    done; `serve`: stopped by SIGTERM, SIGINT or SIGHUP after open requests ended
-  1    `check` found problems; `bench` had failed requests
-  2    bad configuration or command line
+  1    `check` found problems; `rebuild` did not find everything; `bench` had failed requests
+  2    bad configuration or command line; `rebuild` needs a flag to go on
   3    the address is taken or may not be listened on
   4    the root cannot be created, read or written
   5    the root is in use by another process
-  6    the index is damaged
+  6    the index is damaged or missing
   7    the root holds a foreign format
   8    the operating system refused an operation while running
   128+n  ended at once by a second signal n";
@@ -65,6 +65,7 @@ impl Failure {
         let shown = root.display();
         match error {
             // These name the path themselves.
+            Error::Refused { .. } => Self::new(Exit::Configuration, error),
             Error::InUse { .. } => Self::new(Exit::InUse, error),
             Error::Foreign { .. } => Self::new(Exit::Foreign, error),
             Error::Store { path, reason } if path.is_relative() => {

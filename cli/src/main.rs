@@ -19,6 +19,7 @@ mod hint;
 mod huge_pages;
 mod log;
 mod open_files;
+mod rebuild;
 mod retention;
 mod serve;
 mod signals;
@@ -48,6 +49,7 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Serve(arguments) => block_on(serve::run(&arguments))?.map(|()| ExitCode::SUCCESS),
         Command::Check(arguments) => block_on(check::run(&arguments))?,
         Command::Gc(arguments) => block_on(gc::run(&arguments))?.map(|()| ExitCode::SUCCESS),
+        Command::Rebuild(arguments) => block_on(rebuild::run(&arguments))?,
         Command::Verify(arguments) => verify::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Retention(arguments) => retention::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Usage(arguments) => usage::run(&arguments).map(|()| ExitCode::SUCCESS),
