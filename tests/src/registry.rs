@@ -186,6 +186,19 @@ impl Registry {
         kib * 1024
     }
 
+    /// Waits until its log has this, if it does not have it already.
+    ///
+    /// # Panics
+    /// If it never does.
+    pub fn wait_for_log(&self, part: &str) {
+        let process = self.running();
+        // What is written was put there before it is a line to wait for.
+        if !process.output().contains(part) {
+            let found = process.wait_for_line(|line| line.contains(part).then_some(()));
+            found.unwrap_or_else(|output| panic!("never said {part:?}; it wrote:\n{output}"));
+        }
+    }
+
     fn running(&self) -> &Process {
         self.process.as_ref().expect("the registry was stopped")
     }

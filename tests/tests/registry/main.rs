@@ -7,4 +7,5 @@ mod clients;
 mod durability;
 mod large;
 mod protocol;
+mod rebuild;
 mod soak;
