@@ -15,9 +15,11 @@ use proptest::{
     prelude::*,
     test_runner::{Config, TestRunner},
 };
+use tempfile::TempDir;
 
 use crate::{
     common::{self, Jumping, LEASE, Parts, collect, content, digest_of, namespace},
+    journal,
     model::{Id, Model},
 };
 
@@ -95,20 +97,23 @@ struct Graph {
     /// Small ones cut the table into many plans.
     plan_removals_max: usize,
     do_clocks_jump: bool,
+    /// Whether an index made from the journal is compared at each reopening and at the end.
+    has_journal: bool,
 }
 
 fn graph() -> impl Strategy<Value = Graph> {
     let operations = prop::collection::vec(operation(), 1..60);
     let rules = (any::<bool>(), any::<bool>())
         .prop_map(|(delete_unnamed, delete_referring)| Rules { delete_unnamed, delete_referring });
-    (operations, 0u64..4, 0u64..4, rules, prop_oneof![Just(2), Just(4096)], any::<bool>()).prop_map(
-        |(operations, delay, document_delay, rules, plan_removals_max, do_clocks_jump)| Graph {
+    (operations, 0u64..4, 0u64..4, rules, prop_oneof![Just(2), Just(4096)], any::<(bool, bool)>()).prop_map(
+        |(operations, delay, document_delay, rules, plan_removals_max, (do_clocks_jump, has_journal))| Graph {
             operations,
             delay,
             document_delay,
             rules,
             plan_removals_max,
             do_clocks_jump,
+            has_journal,
         },
     )
 }
@@ -124,6 +129,7 @@ fn digest(number: u8) -> Digest {
 /// The engine and the model side by side.
 struct Pair {
     parts: Parts,
+    journal: Option<TempDir>,
     engine: Engine,
     model: Model,
     options: Options,
@@ -137,7 +143,8 @@ impl Pair {
         if graph.do_clocks_jump {
             parts.options.environment = Arc::new(Jumping::default());
         }
-        let engine = parts.open().await;
+        let journal = graph.has_journal.then(|| tempfile::tempdir().expect("a directory"));
+        let engine = journal::open(&parts, journal.as_ref().map(TempDir::path)).await;
         engine.waive_earlier_answers();
         let options = Options {
             delay: graph.delay,
@@ -147,7 +154,7 @@ impl Pair {
         };
         let model =
             Model { rules: graph.rules, delay: graph.delay, document_delay: graph.document_delay, ..Model::default() };
-        Pair { parts, engine, model, options, uploads: Vec::new() }
+        Pair { parts, journal, engine, model, options, uploads: Vec::new() }
     }
 
     async fn step(&mut self, operation: &Operation) {
@@ -275,11 +282,21 @@ impl Pair {
         }
     }
 
-    /// Everything counts as told when a store is opened.
-    async fn reopen(&mut self) {
+    /// Ends the engine. An index made from the journal has then everything that this one has.
+    async fn close(&self) {
+        // A first base may still be under way, and closing does not wait for it.
+        self.engine.journal_settled().await.expect("the journal can be written");
         self.engine.close().await.expect("closed");
         self.parts.check().await;
-        self.engine = self.parts.open().await;
+        if let Some(journal) = &self.journal {
+            journal::assert_rebuilds(&self.parts, journal.path()).await;
+        }
+    }
+
+    /// Everything counts as told when a store is opened.
+    async fn reopen(&mut self) {
+        self.close().await;
+        self.engine = journal::open(&self.parts, self.journal.as_ref().map(TempDir::path)).await;
         let epoch = self.model.epoch;
         self.model.members.values_mut().for_each(|member| member.told = epoch);
         self.uploads.fill(epoch);
@@ -287,6 +304,7 @@ impl Pair {
 
     /// Without names, leases and delays everything goes, down to the last byte.
     async fn end(mut self) {
+        self.step(&Operation::Reopen).await;
         let names: Vec<(u8, u8)> = self.model.names.keys().copied().collect();
         for (at, name) in names {
             self.step(&Operation::Unbind { ns: at, name }).await;
@@ -299,8 +317,7 @@ impl Pair {
             self.collect().await;
         }
         assert_eq!(self.model.members.len(), 0, "the model keeps {:?}", self.model.members);
-        self.engine.close().await.expect("closed");
-        self.parts.check().await;
+        self.close().await;
         for table in Table::ALL {
             let left = match table {
                 Table::Meta => continue,

@@ -3,6 +3,7 @@
 mod common;
 mod crash;
 mod graphs;
+mod journal;
 mod model;
 mod policies;
 mod races;
