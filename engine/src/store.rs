@@ -12,7 +12,7 @@ use crate::{
     error::{Error, Result},
     format::{BlobRecord, Health, Malformed},
     index::{Cached, Index, IndexError, Pair, Table, Value},
-    ingest::Sessions,
+    ingest::{HashThreads, Sessions},
     io::{Disk, Pool},
     options::Options,
     read::{EXTENT_BYTES, HotCache, OpenCache},
@@ -36,6 +36,7 @@ pub(crate) struct Store {
     pub tier: Arc<dyn Tier>,
     pub committer: Committer,
     pub sessions: Sessions,
+    pub hash_threads: HashThreads,
     pub upload_pool: Pool,
     pub read_pool: Pool,
     pub open_cache: OpenCache,
@@ -67,6 +68,7 @@ impl Store {
             tier,
             committer,
             sessions: Sessions::default(),
+            hash_threads: HashThreads::start(options.hash_threads)?,
             upload_pool: Pool::new(options.upload_memory_bytes_max),
             // Readers are bounded by the connections that hold them, and must never wait for one
             // another: a slow one would stop a fast one.

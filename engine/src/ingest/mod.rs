@@ -6,12 +6,15 @@
 
 mod file;
 mod filling;
+mod hashing;
 mod held;
 mod intake;
+mod known;
 mod sealed;
 mod session;
 mod upload;
 
+pub(crate) use hashing::HashThreads;
 pub use sealed::Sealed;
 pub(crate) use sealed::{Proven, Staged};
 pub(crate) use session::{Sessions, uploads_path};
