@@ -75,6 +75,8 @@ impl Engine {
 
     /// An engine over a disk and an index of the caller's: for models and simulations.
     pub async fn simulated(disk: Arc<dyn Disk>, index: Arc<dyn Index>, options: Options) -> Result<Engine> {
+        // The order in which threads end their work is in no seed.
+        let options = Options { hash_threads: 0, ..options };
         let tier = Arc::new(LocalTier::new(disk.clone()));
         let parts = Parts { options, index, disk, tier, journal: None };
         Engine::over(parts, io::Backend::Auto, None, None).await

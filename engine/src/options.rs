@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     environment::{Environment, System},
+    ingest::HashThreads,
     io::Backend,
     quota::Quota,
 };
@@ -38,6 +39,9 @@ pub struct Options {
     /// when it is used up. Default 256 MiB: 128 uploads with all their buffers on the way to the
     /// disk, far more than any disk can keep up with.
     pub upload_memory_bytes_max: usize,
+    /// Threads that hash what is uploaded, at a lower priority than those that serve; with 0 the bytes
+    /// are hashed by whoever brings them. Default one for each processor, at most 64.
+    pub hash_threads: usize,
     /// An upload whose client went quiet for this long is written down, so that it survives a
     /// restart, and leaves memory. Default 1 s.
     pub upload_settle: Duration,
@@ -77,6 +81,7 @@ impl Default for Options {
             cache_bytes: 64 << 20,
             hot_bytes_max: 64 << 20,
             upload_memory_bytes_max: 256 << 20,
+            hash_threads: HashThreads::default_count(),
             upload_settle: Duration::from_secs(1),
             upload_idle_max: Duration::from_secs(24 * 3600),
             checkpoint_bytes: 64 << 20,

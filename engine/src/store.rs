@@ -15,7 +15,7 @@ use crate::{
     error::{Error, Result},
     format::{BlobRecord, Health, Malformed},
     index::{Cached, Index, IndexError, Pair, Table, Value},
-    ingest::{Ahead, Sessions},
+    ingest::{Ahead, HashThreads, Sessions},
     io::{Disk, Pool},
     journal::Journal,
     options::Options,
@@ -42,6 +42,7 @@ pub(crate) struct Store {
     /// Closed after the commit thread, which appends to it.
     pub journal: Option<Journal>,
     pub sessions: Sessions,
+    pub hash_threads: HashThreads,
     pub upload_pool: Pool,
     pub ahead: Arc<Ahead>,
     pub read_pool: Pool,
@@ -83,6 +84,7 @@ impl Store {
             committer,
             journal,
             sessions: Sessions::default(),
+            hash_threads: HashThreads::start(options.hash_threads)?,
             upload_pool: Pool::new(options.upload_memory_bytes_max),
             ahead: Arc::default(),
             // Readers are bounded by the connections that hold them, and must never wait for one

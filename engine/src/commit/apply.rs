@@ -3,6 +3,8 @@
 //! Everything a step relies on is read in the same transaction that changes it, so no decision is
 //! ever made on a stale view.
 
+use std::collections::HashSet;
+
 use super::{
     batch::{Edge, EdgeKind, Removal, Step},
     transaction::{Transaction, decoded},
@@ -52,20 +54,27 @@ pub(crate) struct Change<'a, 'b> {
     now: Moment,
     /// Damaged content that was stored anew.
     healed: Vec<Digest>,
+    /// Content this change was found to rely on: members of the namespace, unless it takes them out.
+    members: HashSet<Digest>,
+    /// The epoch of collection, once it was asked for: the same for all of a change.
+    epoch: Option<u64>,
 }
 
 impl<'a, 'b> Change<'a, 'b> {
     pub fn new(transaction: &'a mut Transaction<'b>, namespace: &'a Namespace, now: Moment) -> Self {
-        Change { transaction, namespace, now, healed: Vec::new() }
+        Change { transaction, namespace, now, healed: Vec::new(), members: HashSet::new(), epoch: None }
     }
 
     fn content(&mut self, proven: &Proven, label: Vec<u8>, edges: &[Edge]) -> Result<()> {
         self.store(proven)?;
         let is_document = !label.is_empty();
-        self.join(&proven.digest, label)?;
+        let is_new = self.join(&proven.digest, label)?;
         if is_document {
-            let now = epoch(self.transaction)?;
-            self.drop_edges(&proven.digest, now)?;
+            // What was no member has no edges: they go when it does.
+            if !is_new {
+                let now = self.epoch()?;
+                self.drop_edges(&proven.digest, now)?;
+            }
             for edge in edges {
                 self.add_edge(&proven.digest, edge)?;
             }
@@ -99,15 +108,16 @@ impl<'a, 'b> Change<'a, 'b> {
     }
 
     /// Makes stored content a member of the namespace. Whoever pushed or mounted it is told so: that
-    /// is its lease, also when it was a member before. Collection finds out what keeps it.
-    fn join(&mut self, digest: &Digest, label: Vec<u8>) -> Result<()> {
+    /// is its lease, also when it was a member before. Collection finds out what keeps it. Gives whether
+    /// it is a new member.
+    fn join(&mut self, digest: &Digest, label: Vec<u8>) -> Result<bool> {
         let key = keys::member(self.namespace, digest);
         let existing = self.transaction.get(Table::Members, &key)?;
-        let epoch = epoch(self.transaction)?;
+        let epoch = self.epoch()?;
         let leased = CandidateRecord { since: epoch, told: Some(epoch) };
         self.transaction.put(Table::Garbage, keys::candidate(self.namespace, digest), leased.encode());
         if existing.is_some() && label.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         let since_clock_ms = match &existing {
             Some(bytes) => decoded(MemberRecord::decode(bytes))?.since_clock_ms,
@@ -124,11 +134,12 @@ impl<'a, 'b> Change<'a, 'b> {
                 self.transaction.put(Table::Namespaces, namespace, self.now.unix_ms.to_le_bytes().to_vec());
             }
         }
-        Ok(())
+        Ok(existing.is_none())
     }
 
     fn add_edge(&mut self, source: &Digest, edge: &Edge) -> Result<()> {
-        if edge.kind == EdgeKind::Needs && !edge.sparse && !self.is_member(&edge.target)? {
+        let relies = edge.kind == EdgeKind::Needs && !edge.sparse;
+        if relies && !self.members.contains(&edge.target) && !self.is_member(&edge.target)? {
             return Err(Error::Missing { digest: edge.target });
         }
         let forward = keys::edge(self.namespace, source, edge.kind, &edge.target);
@@ -163,7 +174,10 @@ impl<'a, 'b> Change<'a, 'b> {
             }
             held
         };
-        if sound && held { self.join(digest, Vec::new()) } else { Err(Error::NotFound { what: What::Blob }) }
+        if !sound || !held {
+            return Err(Error::NotFound { what: What::Blob });
+        }
+        self.join(digest, Vec::new()).map(drop)
     }
 
     fn require(&mut self, digest: &Digest, size: Option<u64>, labelled: bool) -> Result<()> {
@@ -175,7 +189,10 @@ impl<'a, 'b> Change<'a, 'b> {
             return Err(missing);
         }
         match self.blob(digest)? {
-            Some(record) if record.health == Health::Sound && size.is_none_or(|size| size == record.size) => Ok(()),
+            Some(record) if record.health == Health::Sound && size.is_none_or(|size| size == record.size) => {
+                self.members.insert(*digest);
+                Ok(())
+            }
             Some(record) if record.health == Health::Sound => {
                 Err(Error::WrongSize { digest: *digest, expected: record.size, found: size.unwrap_or_default() })
             }
@@ -195,7 +212,7 @@ impl<'a, 'b> Change<'a, 'b> {
             let old = decoded(NameRecord::decode(&bytes))?.digest;
             if old != *digest {
                 self.transaction.delete(Table::Bindings, keys::binding(self.namespace, &old, name));
-                let now = epoch(self.transaction)?;
+                let now = self.epoch()?;
                 self.suspect(&old, now)?;
             }
         }
@@ -217,7 +234,7 @@ impl<'a, 'b> Change<'a, 'b> {
         let digest = record.ok_or(Error::NotFound { what: What::Name })?.digest;
         self.transaction.delete(Table::Names, key);
         self.transaction.delete(Table::Bindings, keys::binding(self.namespace, &digest, name));
-        let now = epoch(self.transaction)?;
+        let now = self.epoch()?;
         self.suspect(&digest, now)
     }
 
@@ -228,7 +245,7 @@ impl<'a, 'b> Change<'a, 'b> {
         if policy == Removal::UnlessNeeded {
             self.refuse_if_needed(digest)?;
         }
-        let now = epoch(self.transaction)?;
+        let now = self.epoch()?;
         self.take_out(digest, now)
     }
 
@@ -236,6 +253,7 @@ impl<'a, 'b> Change<'a, 'b> {
     /// the epoch `since`: what it needed, its content if it was the last to hold it, and what
     /// referred to it.
     pub fn take_out(&mut self, digest: &Digest, since: u64) -> Result<()> {
+        self.members.remove(digest);
         for key in self.transaction.keys(Table::Bindings, &keys::member(self.namespace, digest))? {
             let (_, _, name) = keys::split_binding(&key).ok_or_else(|| malformed("binding"))?;
             self.transaction.delete(Table::Names, keys::name(self.namespace, name));
@@ -282,6 +300,13 @@ impl<'a, 'b> Change<'a, 'b> {
         };
         self.transaction.put(Table::Garbage, key, record.encode());
         Ok(())
+    }
+
+    fn epoch(&mut self) -> Result<u64> {
+        match self.epoch {
+            Some(epoch) => Ok(epoch),
+            None => Ok(*self.epoch.insert(epoch(self.transaction)?)),
+        }
     }
 
     fn is_member(&self, digest: &Digest) -> Result<bool> {

@@ -6,6 +6,7 @@ use tokio::task::JoinHandle;
 
 use super::{
     filling::{BUFFER_BYTES_MAX, Filling},
+    hashing::{Hashed, Lane},
     held::Held,
     reservation::{Ahead, Reservation},
 };
@@ -15,10 +16,10 @@ use crate::{
     io::{ALIGNMENT, Buffer, Disk, Handle, Pool, StorePath},
 };
 
-/// Writes under way per file; with three the disk never waits for the hash. With the buffer being
-/// filled an upload has at most 2 MiB. (A file that begins with bytes that were held back may have
-/// more writes under way, but no more bytes.)
-const IN_FLIGHT_MAX: usize = 3;
+/// Buffers under way per file, each being hashed and then written; with three the hash never waits for
+/// the disk, nor for the socket. With the buffer being filled an upload has at most 2 MiB. (A file that
+/// begins with bytes that were held back may have more buffers under way, but no more bytes.)
+pub(super) const IN_FLIGHT_MAX: usize = 3;
 
 /// What a file sink needs from the store.
 #[derive(Clone)]
@@ -35,14 +36,14 @@ pub(super) struct Means {
 pub(super) struct FileSink {
     means: Means,
     file: Handle,
-    /// Bytes before this offset are written or on their way; a multiple of the alignment.
+    /// Bytes before this offset are written or on their way, by the hasher; a multiple of the alignment.
     flushed: u64,
     /// Bytes from `flushed` on.
     tail: Filling,
     /// Oldest first. Each gives its buffer back to the pool as soon as it lands, whether or not
     /// its upload goes on; only a padded tail is handed back here.
     in_flight: VecDeque<JoinHandle<io::Result<Option<Buffer>>>>,
-    /// The youngest write under way is the tail itself, padded; this many of its bytes count. It
+    /// The youngest one under way is the tail itself, padded; this many of its bytes count. It
     /// comes back as the tail when it lands, before its place is written again.
     tail_in_flight: Option<usize>,
     broken: bool,
@@ -136,14 +137,14 @@ impl FileSink {
     }
 
     /// Takes at most `room` bytes.
-    pub fn push(&mut self, bytes: &[u8]) {
+    pub fn push(&mut self, lane: &Lane, bytes: &[u8]) {
         if let Some(full) = self.tail.push(&self.means, bytes) {
-            self.write_full(full);
+            self.write_full(lane.push(self.flushed, full));
         }
     }
 
-    fn write_full(&mut self, buffer: Buffer) {
-        let written = buffer.filled().len() as u64;
+    fn write_full(&mut self, buffer: Hashed) {
+        let written = buffer.len as u64;
         self.write(buffer, false);
         self.flushed += written;
         self.allocate_ahead();
@@ -178,33 +179,50 @@ impl FileSink {
         self.flushed + tail as u64
     }
 
-    /// Brings every byte taken so far to the file; the last block is padded with zeros there and
-    /// stays in memory for what follows. Takes no further buffer: the pool may be used up by
+    /// The bytes that are not on their way, and where in the content they begin.
+    pub fn tail(&self) -> (u64, &[u8]) {
+        (self.flushed, self.tail.partial())
+    }
+
+    /// Brings every byte taken so far to the file, all of them being hashed; the last block is padded with
+    /// zeros there and stays in memory for what follows. Takes no further buffer: the pool may be used up by
     /// uploads that wait for exactly this. Cancel safe.
     pub async fn settle(&mut self) -> Result<()> {
         self.land_all().await?;
-        if let Some(mut tail) = self.tail.take_partial() {
-            self.tail_in_flight = Some(tail.filled().len());
-            tail.pad_to_alignment();
-            self.write(tail, true);
+        if let Some(tail) = self.tail.take_partial() {
+            self.tail_in_flight = Some(tail.len());
+            self.write(Hashed::already(tail), true);
         }
         self.land_all().await
     }
 
-    /// Starts a write at `flushed`.
-    fn write(&mut self, buffer: Buffer, keep: bool) {
-        let write = self.means.disk.write(&self.file, buffer, self.flushed);
-        self.in_flight.push_back(tokio::spawn(async move { write.await.map(|buffer| keep.then_some(buffer)) }));
+    /// Starts a write at `flushed`, padded, as soon as the buffer is hashed.
+    fn write(&mut self, buffer: Hashed, keep: bool) {
+        let (disk, file, offset) = (self.means.disk.clone(), self.file.clone(), self.flushed);
+        let write = move |mut buffer: Buffer| {
+            buffer.pad_to_alignment();
+            disk.write(&file, buffer, offset)
+        };
+        let writing = match buffer.try_into_buffer() {
+            Ok(buffer) => {
+                let write = write(buffer);
+                tokio::spawn(async move { write.await.map(|buffer| keep.then_some(buffer)) })
+            }
+            Err(hashed) => tokio::spawn(async move {
+                let write = write(hashed.into_buffer().await?);
+                write.await.map(|buffer| keep.then_some(buffer))
+            }),
+        };
+        self.in_flight.push_back(writing);
     }
 
-    /// Like `settle`, for a file that is complete: the tail is given up.
-    pub async fn finish(&mut self) -> Result<()> {
+    /// Like `settle`, for a file that is complete: what is left of it is hashed, and the tail is given up.
+    pub async fn finish(&mut self, lane: &Lane) -> Result<()> {
         if self.tail_in_flight.is_some() {
             self.land_all().await?;
         }
-        if let Some(mut tail) = self.tail.take_partial() {
-            tail.pad_to_alignment();
-            self.write(tail, false);
+        if let Some(tail) = self.tail.take_partial() {
+            self.write(lane.push(self.flushed, tail), false);
         }
         self.land_all().await
     }

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use super::file::Means;
-use crate::io::{ALIGNMENT, Buffer};
+use super::{file::Means, hashing::Lane};
+use crate::{
+    error::{Error, Result},
+    io::{ALIGNMENT, Buffer},
+};
 
 /// The first buffer of an upload of unknown size, and every buffer of a slow client: what 2,000 of
 /// them hold counts.
@@ -87,6 +90,16 @@ impl Filling {
     /// The bytes of the buffer.
     pub fn partial(&self) -> &[u8] {
         self.buffer.as_ref().map_or(&[], Buffer::filled)
+    }
+
+    /// Has all of the buffer hashed, which begins at `start`. To be awaited to its end, or the buffer is
+    /// lost.
+    pub async fn hash(&mut self, lane: &Lane, start: u64) -> Result<()> {
+        if let Some(buffer) = self.take_partial() {
+            let hashed = lane.push(start, buffer).into_buffer().await;
+            self.put_back(hashed.map_err(|source| Error::io("hashing an upload", source))?);
+        }
+        Ok(())
     }
 
     /// Goes on with a buffer that is partly filled: less than a block of it, or it was filling before.

@@ -1,11 +1,14 @@
 //! The bytes of an upload whose digest nobody has told yet, in memory: content the store has
 //! already is then never written.
 
+use std::io;
+
 use super::{
     file::Means,
     filling::{BUFFER_BYTES_MAX, Filling},
+    hashing::{Hashed, Lane},
 };
-use crate::{digest::Hasher, io::Buffer};
+use crate::digest::Hasher;
 
 /// Bytes of buffers that an upload holds back. With one more that is filling, as long as an upload
 /// that writes may have.
@@ -14,7 +17,7 @@ pub(super) const HELD_BYTES_MAX: usize = 1 << 20;
 pub(super) struct Held {
     means: Means,
     /// Full, but for the last one perhaps.
-    full: Vec<Buffer>,
+    full: Vec<Hashed>,
     /// Of `full`.
     bytes: usize,
     bytes_max: usize,
@@ -48,20 +51,30 @@ impl Held {
     }
 
     /// Takes at most `room` bytes.
-    pub fn push(&mut self, bytes: &[u8]) {
+    pub fn push(&mut self, lane: &Lane, bytes: &[u8]) {
         if let Some(full) = self.filling.push(&self.means, bytes) {
+            let start = self.bytes as u64;
             self.bytes += full.len();
-            self.full.push(full);
+            self.full.push(lane.push(start, full));
         }
     }
 
-    pub fn hash(&self, hasher: &mut Hasher) {
-        self.full.iter().for_each(|buffer| hasher.update(buffer.filled()));
+    /// The buffer that is filling, and where in the content it begins.
+    pub fn tail(&mut self) -> (u64, &mut Filling) {
+        (self.bytes as u64, &mut self.filling)
+    }
+
+    /// Hashes all there is for another digest than the lane's.
+    pub async fn hash_again(&mut self, hasher: &mut Hasher) -> io::Result<()> {
+        for buffer in &mut self.full {
+            hasher.update(buffer.wait().await?.filled());
+        }
         hasher.update(self.filling.partial());
+        Ok(())
     }
 
     /// The full buffers in order, and the one that is filling.
-    pub fn into_parts(self) -> (Vec<Buffer>, Filling) {
+    pub fn into_parts(self) -> (Vec<Hashed>, Filling) {
         (self.full, self.filling)
     }
 }

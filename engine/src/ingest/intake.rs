@@ -8,7 +8,9 @@ use tokio::task::JoinHandle;
 use super::{
     UploadId,
     file::{FileSink, Means},
+    hashing::{HashThreads, Lane, Passing},
     held::Held,
+    known::Known,
     sealed::{Proven, Sealed, Staged},
     session::put_record,
 };
@@ -23,12 +25,11 @@ use crate::{
     store::Store,
 };
 
-/// The most bytes hashed between two looks at the other tasks of a runtime thread: about 0.2 ms.
-const SLICE_BYTES_MAX: usize = 256 << 10;
-
 pub(super) struct Intake {
-    hasher: Hasher,
-    sums: ChunkSums,
+    algorithm: Algorithm,
+    /// Where digest and checksums are computed, some buffers behind `offset`.
+    lane: Lane,
+    /// Bytes taken.
     offset: u64,
     sink: Sink,
     /// Bytes that are expected in all; 0: unknown.
@@ -57,9 +58,8 @@ enum Sink {
     /// Too large for the index, but its digest is not known yet: perhaps the store has it.
     Held(Box<Held>),
     File(Box<FileSink>),
-    /// Content the store has already: the bytes are hashed and dropped.
-    /// The pin keeps it there.
-    Known(Digest, Option<Pin>),
+    /// Content the store has already.
+    Known(Box<Known>),
 }
 
 pub(super) fn means(store: &Store) -> Means {
@@ -73,10 +73,14 @@ pub(super) fn means(store: &Store) -> Means {
 }
 
 impl Intake {
-    pub fn new(algorithm: Algorithm) -> Self {
+    pub fn new(algorithm: Algorithm, threads: &HashThreads) -> Self {
+        Intake::over(Lane::new(threads, Passing::new(algorithm)), algorithm)
+    }
+
+    fn over(lane: Lane, algorithm: Algorithm) -> Self {
         Intake {
-            hasher: Hasher::new(algorithm),
-            sums: ChunkSums::default(),
+            algorithm,
+            lane,
             offset: 0,
             sink: Sink::Memory(Vec::new()),
             expected: 0,
@@ -96,25 +100,18 @@ impl Intake {
         };
         let named = matches!(sink, Sink::File(_));
         let mut intake = Intake {
-            hasher: Hasher::new(record.algorithm),
-            sums: record.sums,
             offset: record.offset,
             sink,
-            expected: 0,
-            is_new: false,
             named,
             checkpoint_at: record.offset + store.options.checkpoint_bytes,
-            checkpoint: None,
+            ..Intake::new(record.algorithm, &store.hash_threads)
         };
-        intake.hasher = match hasher {
+        let hasher = match hasher {
             Some(hasher) => hasher,
             None => intake.hash_again(record.algorithm).await?,
         };
+        intake.lane = intake.lane.renew(Passing { hasher, sums: record.sums, bytes: record.offset });
         Ok(intake)
-    }
-
-    pub fn algorithm(&self) -> Algorithm {
-        self.hasher.algorithm()
     }
 
     pub fn offset(&self) -> u64 {
@@ -130,30 +127,35 @@ impl Intake {
     }
 
     /// The content is stored already (only asked before the first byte): hash, do not write.
-    pub fn known(&mut self, digest: Digest, pin: Pin) {
+    pub fn known(&mut self, store: &Store, digest: Digest, pin: Pin) {
         assert_eq!(self.offset, 0, "only an empty upload can be skipped");
-        self.sink = Sink::Known(digest, Some(pin));
-        self.hasher = Hasher::new(digest.algorithm());
+        self.sink = Sink::Known(Box::new(Known::new(means(store), digest, pin, self.expected)));
+        self.begin_anew(digest.algorithm());
+    }
+
+    fn begin_anew(&mut self, algorithm: Algorithm) {
+        self.algorithm = algorithm;
+        self.lane = self.lane.renew(Passing::new(algorithm));
     }
 
     /// The store does not have the content with this digest. Prepares an empty upload for its
     /// algorithm.
     pub fn expect(&mut self, algorithm: Algorithm) {
         self.is_new = true;
-        if self.offset == 0 && self.hasher.algorithm() != algorithm {
-            self.hasher = Hasher::new(algorithm);
+        if self.offset == 0 && self.algorithm != algorithm {
+            self.begin_anew(algorithm);
         }
     }
 
     /// A request ended before the upload did: bytes that were only hashed do not count.
     pub fn forget_known(&mut self) {
         if matches!(self.sink, Sink::Known(..)) {
-            *self = Intake::new(self.algorithm());
+            *self = Intake::over(self.lane.renew(Passing::new(self.algorithm)), self.algorithm);
         }
     }
 
-    /// Takes bytes. Cancel safe: what was taken is hashed, summed and placed, the rest is not.
-    /// `taken` is told after each slice.
+    /// Takes bytes. Cancel safe: what was taken will be hashed, summed and placed, the rest will not.
+    /// `taken` is told after each part.
     pub async fn append(&mut self, owner: Owner<'_>, mut bytes: &[u8], mut taken: impl FnMut(u64)) -> Result<()> {
         let store = owner.store;
         let max = store.options.blob_bytes_max;
@@ -162,14 +164,12 @@ impl Intake {
         }
         while !bytes.is_empty() {
             let room = self.room(store, bytes.len()).await?;
-            let (now, later) = bytes.split_at(bytes.len().min(room).min(SLICE_BYTES_MAX));
-            self.hasher.update(now);
-            self.sums.update(now);
+            let (now, later) = bytes.split_at(bytes.len().min(room));
             match &mut self.sink {
                 Sink::Memory(content) => content.extend_from_slice(now),
-                Sink::Held(held) => held.push(now),
-                Sink::File(file) => file.push(now),
-                Sink::Known(..) => {}
+                Sink::Held(held) => held.push(&self.lane, now),
+                Sink::File(file) => file.push(&self.lane, now),
+                Sink::Known(known) => known.push(&self.lane, now),
             }
             self.offset += now.len() as u64;
             taken(self.offset);
@@ -187,7 +187,7 @@ impl Intake {
     }
 
     /// Writes a long upload down while it runs, so that a crash does not cost all of it. Only waits
-    /// for writes that are under way; syncing goes on beside the bytes that follow.
+    /// for buffers that are under way; syncing goes on beside the bytes that follow.
     async fn checkpoint_if_due(&mut self, owner: Owner<'_>) -> Result<()> {
         let interval = owner.store.options.checkpoint_bytes;
         let due = self.checkpoint_at.max(interval);
@@ -198,7 +198,7 @@ impl Intake {
         let Sink::File(file) = &mut self.sink else { return Ok(()) };
         file.land_all().await?;
         let handle = file.handle().clone();
-        let record = self.record(owner.namespace, UploadSink::File);
+        let record = self.record(owner.namespace, UploadSink::File)?;
         let (store, id, named) = (owner.store.clone(), owner.id, self.named);
         self.checkpoint = Some(tokio::spawn(async move {
             make_durable(&store, &handle, id, named, None).await?;
@@ -240,8 +240,9 @@ impl Intake {
             }
         }
         match &mut self.sink {
-            Sink::Memory(_) | Sink::Held(_) | Sink::Known(..) => Ok(wanted),
+            Sink::Memory(_) | Sink::Held(_) => Ok(wanted),
             Sink::File(file) => file.room().await,
+            Sink::Known(known) => known.room().await,
         }
     }
 
@@ -249,7 +250,7 @@ impl Intake {
     async fn outgrow_index(&mut self, store: &Store) -> Result<()> {
         let Sink::Memory(content) = &self.sink else { return Ok(()) };
         if !self.is_new
-            && let Some(held) = hold(store, self.expected, content)
+            && let Some(held) = hold(store, &self.lane, self.expected, content)
         {
             self.sink = Sink::Held(Box::new(held));
             return Ok(());
@@ -258,7 +259,7 @@ impl Intake {
         let mut rest = content.as_slice();
         while !rest.is_empty() {
             let room = file.room().await?.min(rest.len());
-            file.push(&rest[..room]);
+            file.push(&self.lane, &rest[..room]);
             rest = &rest[room..];
         }
         self.sink = Sink::File(Box::new(file));
@@ -283,6 +284,7 @@ impl Intake {
         self.join_checkpoint().await?;
         self.forget_known();
         self.write_held(store).await?;
+        self.catch_up().await?;
         let sink = match &mut self.sink {
             Sink::Memory(content) => UploadSink::Memory(content.clone()),
             Sink::File(file) => {
@@ -296,28 +298,56 @@ impl Intake {
             }
             Sink::Held(_) | Sink::Known(..) => unreachable!("written or forgotten above"),
         };
-        Ok(self.record(namespace, sink))
+        self.record(namespace, sink)
     }
 
-    fn record(&self, namespace: &Namespace, sink: UploadSink) -> UploadRecord {
-        UploadRecord {
-            namespace: namespace.clone(),
-            algorithm: self.algorithm(),
-            offset: self.offset,
-            hash_state: self.hasher.save().unwrap_or(SavedState(Vec::new())),
-            sums: self.sums.clone(),
-            sink,
+    /// Describes an upload all of whose bytes are hashed.
+    fn record(&self, namespace: &Namespace, sink: UploadSink) -> Result<UploadRecord> {
+        self.lane.look(|passing| {
+            assert_eq!(passing.bytes, self.offset, "a record counts no byte that its hash state does not have");
+            UploadRecord {
+                namespace: namespace.clone(),
+                algorithm: self.algorithm,
+                offset: self.offset,
+                hash_state: passing.hasher.save().unwrap_or(SavedState(Vec::new())),
+                sums: passing.sums.clone(),
+                sink,
+            }
+        })
+    }
+
+    /// Hashes every byte taken so far; the last ones here and now. Cancel safe.
+    async fn catch_up(&mut self) -> Result<()> {
+        match &mut self.sink {
+            Sink::Memory(content) => self.lane.take(0, content).await,
+            Sink::File(file) => {
+                let (start, tail) = file.tail();
+                self.lane.take(start, tail).await
+            }
+            Sink::Held(_) | Sink::Known(_) => unreachable!("written or forgotten before"),
         }
+    }
+
+    /// Hashes every byte taken, of an upload that is complete.
+    async fn hash_rest(&mut self) -> Result<()> {
+        let (start, tail) = match &mut self.sink {
+            Sink::Memory(content) => return self.lane.take(0, content).await,
+            // It must be written as well, which takes as long.
+            Sink::File(file) => return file.finish(&self.lane).await,
+            Sink::Held(held) => held.tail(),
+            Sink::Known(known) => known.tail(),
+        };
+        tail.hash(&self.lane, start).await?;
+        self.lane.settle().await;
+        Ok(())
     }
 
     /// The upload is complete: checks the digest.
     pub async fn seal(mut self, store: &Arc<Store>, id: UploadId, expected: &Digest) -> Result<Sealed> {
         self.join_checkpoint().await?;
-        if let Sink::File(file) = &mut self.sink {
-            file.finish().await?;
-        }
-        let found = if self.algorithm() == expected.algorithm() {
-            self.hasher.clone().finish()
+        self.hash_rest().await?;
+        let found = if self.algorithm == expected.algorithm() {
+            self.lane.look(|passing| passing.hasher.clone().finish())?
         } else {
             self.hash_again(expected.algorithm()).await?.finish()
         };
@@ -326,6 +356,7 @@ impl Intake {
             return Err(Error::DigestMismatch { expected: *expected, found });
         }
         self.settle_held(store, &found).await?;
+        let sums = self.lane.look(|passing| std::mem::take(&mut passing.sums))?;
         let record = |placement, sums: ChunkSums| BlobRecord {
             health: Health::Sound,
             placement,
@@ -336,11 +367,11 @@ impl Intake {
         let mut staged = None;
         match self.sink {
             Sink::Memory(content) => {
-                proven.record = Some(record(Placement::Inline, self.sums));
+                proven.record = Some(record(Placement::Inline, sums));
                 proven.inline = content.into();
             }
             Sink::File(file) => {
-                proven.record = Some(record(Placement::File, self.sums));
+                proven.record = Some(record(Placement::File, sums));
                 staged = Some(Staged {
                     store: store.clone(),
                     file: file.handle().clone(),
@@ -349,7 +380,7 @@ impl Intake {
                 });
             }
             Sink::Held(_) => {}
-            Sink::Known(_, pin) => proven.pin = pin,
+            Sink::Known(known) => proven.pin = Some(known.pin),
         }
         Ok(Sealed { proven, size: self.offset, staged })
     }
@@ -362,12 +393,12 @@ impl Intake {
         if let Some(pin) = store.leases.pin(digest)
             && store.is_stored(digest).await?
         {
-            self.sink = Sink::Known(*digest, Some(pin));
+            self.sink = Sink::Known(Box::new(Known::new(means(store), *digest, pin, 0)));
             return Ok(());
         }
         self.write_held(store).await?;
         match &mut self.sink {
-            Sink::File(file) => file.finish().await,
+            Sink::File(file) => file.finish(&self.lane).await,
             _ => Ok(()),
         }
     }
@@ -386,11 +417,15 @@ impl Intake {
         let mut hasher = Hasher::new(algorithm);
         match &mut self.sink {
             Sink::Memory(content) => hasher.update(content),
-            Sink::Held(held) => held.hash(&mut hasher),
+            Sink::Held(held) => {
+                let hashed = held.hash_again(&mut hasher).await;
+                hashed.map_err(|source| Error::io("hashing an upload", source))?;
+            }
             Sink::File(file) => file.read_back(self.offset, |bytes| hasher.update(bytes)).await?,
-            Sink::Known(digest, _) => {
+            Sink::Known(known) => {
                 // Only reached when the client names a second algorithm after announcing a digest.
-                return Err(Error::DigestMismatch { expected: *digest, found: self.hasher.clone().finish() });
+                let found = self.lane.look(|passing| passing.hasher.clone().finish())?;
+                return Err(Error::DigestMismatch { expected: known.digest, found });
             }
         }
         Ok(hasher)
@@ -398,12 +433,12 @@ impl Intake {
 }
 
 /// Takes over what was too large for the index, if it can stay in memory.
-fn hold(store: &Store, total: u64, content: &[u8]) -> Option<Held> {
+fn hold(store: &Store, lane: &Lane, total: u64, content: &[u8]) -> Option<Held> {
     let mut held = Held::new(means(store), total)?;
     let mut rest = content;
     while !rest.is_empty() {
         let room = held.room()?.min(rest.len());
-        held.push(&rest[..room]);
+        held.push(lane, &rest[..room]);
         rest = &rest[room..];
     }
     Some(held)

@@ -7,14 +7,17 @@
 mod adopt;
 mod file;
 mod filling;
+mod hashing;
 mod held;
 mod intake;
+mod known;
 mod reservation;
 mod sealed;
 mod session;
 mod upload;
 
 pub use adopt::{Adopted, Adoption, Taken};
+pub(crate) use hashing::HashThreads;
 pub(crate) use reservation::Ahead;
 pub use sealed::Sealed;
 pub(crate) use sealed::{Proven, Staged};

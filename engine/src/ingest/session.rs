@@ -148,7 +148,8 @@ pub(crate) struct Sessions {
 impl Sessions {
     pub fn begin(&self, store: &Store, namespace: &Namespace, algorithm: Algorithm) -> UploadId {
         let id = UploadId(store.options.environment.random());
-        let state = State { intake: Some(Intake::new(algorithm)), dirty: true, ..State::default() };
+        let state =
+            State { intake: Some(Intake::new(algorithm, &store.hash_threads)), dirty: true, ..State::default() };
         self.insert(store, id, namespace.clone(), 0, state);
         add(&store.counters.uploads_begun, 1);
         id

@@ -70,14 +70,17 @@ impl Upload {
             && self.offset() == 0
         {
             match self.store.leases.pin(&digest) {
-                Some(pin) if self.store.is_stored(&digest).await? => self.intake_mut().known(digest, pin),
+                Some(pin) if self.store.is_stored(&digest).await? => {
+                    let store = self.store.clone();
+                    self.intake_mut().known(&store, digest, pin);
+                }
                 _ => self.intake_mut().expect(digest.algorithm()),
             }
         }
         Ok(())
     }
 
-    /// Takes the next bytes: hashes them and starts to write them. Waits when the disk is behind.
+    /// Takes the next bytes: starts to hash and to write them. Waits when hash or disk is behind.
     /// Cancel safe: bytes that were not taken were not counted.
     pub async fn append(&mut self, bytes: &[u8]) -> Result<()> {
         self.state.dirty = true;

@@ -152,6 +152,37 @@ async fn an_announced_digest_that_is_stored_is_hashed_and_not_written() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn uploads_of_stored_content_share_little_memory_without_waiting_for_each_other_for_ever() {
+    for hash_threads in [0, 1, 3] {
+        let root = tempfile::tempdir().expect("a directory");
+        // Less than one of them would like to have.
+        let options = Options { hash_threads, upload_memory_bytes_max: 1 << 20, ..real().remove(0) };
+        let engine = open(root.path(), &options).await;
+        let bytes = content(6, 3_000_000);
+        let digest = push(&engine, &namespace("first"), &bytes).await;
+        let mut tasks = tokio::task::JoinSet::new();
+        for at in 0..12 {
+            let (engine, bytes, ns) = (engine.clone(), bytes.clone(), namespace(&format!("n{at}")));
+            tasks.spawn(async move {
+                let id = engine.begin(&ns, Algorithm::Sha256).await?;
+                let mut upload = engine.resume(&ns, id).await?;
+                upload.announce(Some(bytes.len() as u64), Some(digest)).await?;
+                for piece in bytes.chunks(100_000) {
+                    upload.append(piece).await?;
+                }
+                let sealed = upload.seal(&digest).await?;
+                engine.commit(Batch::new(ns).blob(sealed)).await
+            });
+        }
+        while let Some(pushed) = tasks.join_next().await {
+            let _receipt = pushed.expect("no panic").expect("pushed");
+        }
+        let report = close_and_check(engine, root.path()).await;
+        assert_eq!((report.blobs, report.members), (1, 13));
+    }
+}
+
 #[tokio::test]
 async fn stored_content_whose_digest_comes_last_is_not_written_either() {
     let disk = SimDisk::new(1);
