@@ -51,7 +51,7 @@ pub use ingest::{Sealed, Upload, UploadId, UploadStatus};
 pub use namespace::{Namespace, NamespaceError};
 pub use options::{INLINE_BYTES_LIMIT, IndexKind, Options};
 pub use quota::{NamespaceSize, QUOTAS_MAX, Quota, QuotaUse};
-pub use read::{Blob, Found, Named, Reader, Referring};
+pub use read::{Blob, Bookmark, Found, Grounds, Named, Reader, Referring};
 pub use statistics::Statistics;
 #[cfg(feature = "rocks")]
 pub use usage::Survey;

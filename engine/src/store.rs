@@ -15,7 +15,7 @@ use crate::{
     ingest::Sessions,
     io::{Disk, Pool},
     options::Options,
-    read::{EXTENT_BYTES, HotCache, OpenCache},
+    read::{EXTENT_BYTES, HotCache, Marks, OpenCache},
     running::Running,
     statistics::Counters,
     tier::Tier,
@@ -45,6 +45,7 @@ pub(crate) struct Store {
     pub counters: Arc<Counters>,
     pub clock: Arc<Clock>,
     pub pulls: Pulls,
+    pub marks: Arc<Marks>,
     placing: Vec<Arc<Mutex<()>>>,
 }
 
@@ -60,7 +61,8 @@ impl Store {
         let Parts { options, index, disk, tier } = parts;
         let counters = Arc::new(Counters::default());
         let clock = Arc::new(Clock::open(&*index, options.environment.clone())?);
-        let committer = Committer::start(index.clone(), &options, counters.clone())?;
+        let marks = Arc::new(Marks::new());
+        let committer = Committer::start(index.clone(), marks.clone(), &options, counters.clone())?;
         Ok(Store {
             index,
             disk,
@@ -78,6 +80,7 @@ impl Store {
             counters,
             clock,
             pulls: Pulls::default(),
+            marks,
             placing: (0..PLACING_LOCKS).map(|_| Arc::default()).collect(),
             options,
         })

@@ -17,6 +17,7 @@ use crate::{
     error::{Error, Result},
     index::{Durability, Index, IndexError},
     options::Options,
+    read::Marks,
     statistics::{Counters, add},
     store::index_error,
 };
@@ -41,11 +42,11 @@ pub(crate) struct Committer {
 }
 
 impl Committer {
-    pub fn start(index: Arc<dyn Index>, options: &Options, counters: Arc<Counters>) -> Result<Self> {
+    pub fn start(index: Arc<dyn Index>, marks: Arc<Marks>, options: &Options, counters: Arc<Counters>) -> Result<Self> {
         let (queue, requests) = mpsc::channel(options.commit_queue_max);
         let stopped = Arc::new(OnceLock::new());
         let worker =
-            Worker { index, requests, group_max: options.commit_group_max, stopped: stopped.clone(), counters };
+            Worker { index, marks, requests, group_max: options.commit_group_max, stopped: stopped.clone(), counters };
         let thread = std::thread::Builder::new()
             .name("commit".to_owned())
             .spawn(move || worker.run())
@@ -97,6 +98,7 @@ impl Drop for Committer {
 
 struct Worker {
     index: Arc<dyn Index>,
+    marks: Arc<Marks>,
     requests: mpsc::Receiver<Request>,
     group_max: usize,
     stopped: Arc<OnceLock<String>>,
@@ -147,7 +149,12 @@ impl Worker {
         if durability == Durability::Synced {
             add(&self.counters.commit_syncs, 1);
         }
-        match self.index.write(&to_changes(overlay), durability) {
+        let changes = to_changes(overlay);
+        self.marks.raise(&changes);
+        let written = self.index.write(&changes, durability);
+        // Also after a failure: what became of the write is unknown.
+        self.marks.raise(&changes);
+        match written {
             Ok(_) => accepted.into_iter().for_each(|reply| drop(reply.send(Ok(())))),
             Err(error) => self.stop(&error, accepted),
         }

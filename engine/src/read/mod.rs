@@ -5,12 +5,15 @@
 
 mod blob;
 mod cache;
+mod grounds;
 mod hot;
 mod reader;
 
 pub use blob::{Blob, Found, Named, Referring};
 pub(crate) use blob::{find, open};
 pub(crate) use cache::OpenCache;
+pub use grounds::{Bookmark, Grounds};
+pub(crate) use grounds::{Mark, Marks};
 pub(crate) use hot::HotCache;
 pub(crate) use reader::EXTENT_BYTES;
 pub use reader::Reader;
