@@ -66,6 +66,15 @@ impl ResponseBody {
         ResponseBody(Content::Memory(bytes.into()))
     }
 
+    /// All of a blob, if its first bytes can be had without waiting.
+    pub fn blob_in_memory(blob: Blob) -> Option<Self> {
+        let remaining = blob.size();
+        let mut reader = blob.read(0..remaining);
+        let first = Some(reader.next_in_memory()?);
+        let parts = BlobParts { blob, parts: VecDeque::new(), first, state: State::Idle(Box::new(reader)), remaining };
+        Some(ResponseBody(Content::Blob(Box::new(parts))))
+    }
+
     /// Opens parts of a blob. The first chunk is read and verified before this returns, so that
     /// damage at the front of a blob is still answered with a status and not with a cut body.
     pub async fn blob(blob: Blob, parts: VecDeque<Part>) -> orlop_engine::Result<Self> {
@@ -80,7 +89,7 @@ impl ResponseBody {
             let mut reader = body.blob.read(range.clone());
             body.first = reader.next().await.transpose()?;
             body.parts.pop_front();
-            body.state = State::Idle(reader);
+            body.state = State::Idle(Box::new(reader));
         }
         Ok(ResponseBody(Content::Blob(Box::new(body))))
     }
@@ -125,13 +134,13 @@ struct BlobParts {
     remaining: u64,
 }
 
-type Reading = Pin<Box<dyn Future<Output = (Reader, Option<orlop_engine::Result<Bytes>>)> + Send>>;
+type Reading = Pin<Box<dyn Future<Output = (Box<Reader>, Option<orlop_engine::Result<Bytes>>)> + Send>>;
 
 enum State {
     /// The next part decides.
     Between,
     /// A range is open and no read is under way.
-    Idle(Reader),
+    Idle(Box<Reader>),
     /// A read owns the reader and gives it back.
     Reading(Reading),
     /// An error was given; nothing follows it.
@@ -147,7 +156,7 @@ impl BlobParts {
             match std::mem::replace(&mut self.state, State::Between) {
                 State::Between => match self.parts.pop_front() {
                     Some(Part::Literal(bytes)) => return Poll::Ready(Some(self.account(bytes))),
-                    Some(Part::Range(range)) => self.state = State::Idle(self.blob.read(range)),
+                    Some(Part::Range(range)) => self.state = State::Idle(Box::new(self.blob.read(range))),
                     None if self.remaining == 0 => return Poll::Ready(None),
                     None => return Poll::Ready(Some(Err(self.fail(BodyError::Short { missing: self.remaining })))),
                 },

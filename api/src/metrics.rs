@@ -269,6 +269,7 @@ pub struct Metrics {
     connection_ends: Family<EndLabels, Counter>,
     accept_failures: Counter,
     panics: Counter,
+    repeated: Counter,
 }
 
 impl Metrics {
@@ -291,6 +292,7 @@ impl Metrics {
             connection_ends: Family::default(),
             accept_failures: Counter::default(),
             panics: Counter::default(),
+            repeated: Counter::default(),
         };
         metrics.register(version);
         metrics.registry.register_collector(Box::new(StatisticsCollector(Box::new(statistics))));
@@ -316,6 +318,11 @@ impl Metrics {
         registry.register("http_aborted", "Answers that did not reach the client whole", self.aborted.clone());
         registry.register("http_in_flight", "Requests being answered", self.in_flight.clone());
         registry.register("http_handler_panics", "Panics caught in handlers", self.panics.clone());
+        registry.register(
+            "http_repeated",
+            "Answers that still held and were given again without a handler",
+            self.repeated.clone(),
+        );
         registry.register_with_unit("network_in", "Read from sockets", Unit::Bytes, self.bytes_in.clone());
         registry.register_with_unit("network_out", "Written to sockets", Unit::Bytes, self.bytes_out.clone());
         registry.register("connections", "Connections that spoke a protocol", self.connections.clone());
@@ -396,6 +403,10 @@ impl Metrics {
 
     pub(crate) fn accept_failed(&self) {
         self.accept_failures.inc();
+    }
+
+    pub(crate) fn repeated(&self) {
+        self.repeated.inc();
     }
 
     pub(crate) fn panicked(&self) {

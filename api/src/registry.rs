@@ -46,6 +46,7 @@ pub struct Registry {
     pub(crate) health: Health,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) maintenance: Arc<OnceLock<Arc<dyn Maintenance>>>,
+    repeats: bool,
 }
 
 impl Registry {
@@ -62,7 +63,14 @@ impl Registry {
             all.extend(maintained.get().map(|maintenance| maintenance.statistics()).unwrap_or_default());
             all
         });
-        Registry { engine, limits: Arc::new(limits), policy, health, metrics, maintenance }
+        Registry { engine, limits: Arc::new(limits), policy, health, metrics, maintenance, repeats: true }
+    }
+
+    /// Whether answers that still hold are given again without asking the handlers; on by default. Clients cannot
+    /// tell, except by the time it takes.
+    #[must_use]
+    pub fn with_repeats(self, repeats: bool) -> Self {
+        Registry { repeats, ..self }
     }
 
     /// Lets operators ask for what `maintenance` can do. The first one given stays.
@@ -83,6 +91,7 @@ impl Registry {
             limits: Limits::clone(&self.limits),
             metrics: self.metrics.clone(),
             health: self.health.clone(),
+            repeats: self.repeats,
         };
         Server::bind(self.clone(), options)
     }
@@ -115,6 +124,7 @@ impl Registry {
             engine: &self.engine,
             limits: &self.limits,
             policy: self.policy,
+            may_repeat: false,
             namespace: scope::namespace(repository),
             repository,
         }

@@ -9,12 +9,14 @@ use crate::{
         base, blob, collection,
         error_map::{Failure, Outcome},
         incoming::Incoming,
-        manifest, probes, referrers, scrub, tags, upload,
+        manifest, probes, referrers,
+        scope::Scope,
+        scrub, tags, upload,
     },
     metrics::RouteClass,
     protocol::{ErrorCode, Query, Route},
     registry::Registry,
-    server::{Peer, RouteSlot},
+    server::{MayRepeat, Peer, RouteSlot},
 };
 
 /// Answers one request, except for what goes wrong.
@@ -30,6 +32,7 @@ pub async fn route(registry: &Registry, head: &Parts, body: &mut impl Incoming) 
     }
     let query = Query::parse(head.uri.query())?;
     let (method, headers) = (&head.method, &head.headers);
+    let may_repeat = head.extensions.get::<MayRepeat>().is_some();
     // Pulls run as part of this future; everything else has one of its own. A future has the size of
     // its largest branch, and every request would pay for moving an upload's.
     match &route {
@@ -44,7 +47,7 @@ pub async fn route(registry: &Registry, head: &Parts, body: &mut impl Incoming) 
             Box::pin(referrers::list(&scope, digest, &query)).await
         }
         Route::Blob { name, digest } => {
-            let scope = registry.scope(name);
+            let scope = Scope { may_repeat, ..registry.scope(name) };
             match *method {
                 Method::HEAD => blob::head(&scope, digest, headers).await,
                 Method::DELETE => Box::pin(blob::delete(&scope, digest)).await,
@@ -52,7 +55,7 @@ pub async fn route(registry: &Registry, head: &Parts, body: &mut impl Incoming) 
             }
         }
         Route::Manifest { name, reference } => {
-            let scope = registry.scope(name);
+            let scope = Scope { may_repeat, ..registry.scope(name) };
             match *method {
                 Method::HEAD => manifest::head(&scope, reference, headers).await,
                 Method::PUT => Box::pin(manifest::put(&scope, reference, &query, headers, body)).await,

@@ -25,7 +25,7 @@ use crate::{
     journal,
     options::{INLINE_BYTES_LIMIT, IndexKind, Options},
     quota,
-    read::{Blob, Found, Named, Referring, find, open},
+    read::{Blob, Found, Mark, Named, Referring, find, open},
     rebuild,
     statistics::Statistics,
     store::{Parts, Store, blocking, index_error},
@@ -257,11 +257,18 @@ impl Engine {
 
     /// What a name points at. Errors: `NotFound`, of the namespace or the name.
     pub async fn resolve(&self, namespace: &Namespace, name: &str) -> Result<Digest> {
+        Ok(self.resolve_marked(namespace, name).await?.0)
+    }
+
+    /// What a name points at, and since when it is known.
+    async fn resolve_marked(&self, namespace: &Namespace, name: &str) -> Result<(Digest, Mark)> {
         if !crate::namespace::is_name(name) {
             return Err(Error::NotFound { what: What::Name });
         }
-        match self.store().get(Table::Names, &keys::name(namespace, name)).await? {
-            Some(bytes) => Ok(decoded(NameRecord::decode(&bytes))?.digest),
+        let key = keys::name(namespace, name);
+        let mark = self.store().marks.of(Table::Names, &key);
+        match self.store().get(Table::Names, &key).await? {
+            Some(bytes) => Ok((decoded(NameRecord::decode(&bytes))?.digest, mark)),
             None => {
                 self.require_namespace(namespace).await?;
                 Err(Error::NotFound { what: What::Name })
@@ -271,14 +278,14 @@ impl Engine {
 
     /// Opens what a name points at.
     pub async fn resolve_open(&self, namespace: &Namespace, name: &str) -> Result<Blob> {
-        let digest = self.resolve(namespace, name).await?;
+        let (digest, mark) = self.resolve_marked(namespace, name).await?;
         match self.open_blob(namespace, &digest).await {
             Err(Error::NotFound { .. }) => {
                 // The name may have moved, and its old target gone, between the two look-ups.
-                let moved = self.resolve(namespace, name).await?;
-                self.open_blob(namespace, &moved).await
+                let (moved, mark) = self.resolve_marked(namespace, name).await?;
+                Ok(self.open_blob(namespace, &moved).await?.found_by_name(mark))
             }
-            opened => opened,
+            opened => Ok(opened?.found_by_name(mark)),
         }
     }
 

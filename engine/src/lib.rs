@@ -56,7 +56,7 @@ pub use ingest::{Adopted, Adoption, Sealed, Taken, Upload, UploadId, UploadStatu
 pub use namespace::{Namespace, NamespaceError};
 pub use options::{INLINE_BYTES_LIMIT, IndexKind, Options};
 pub use quota::{NamespaceSize, QUOTAS_MAX, Quota, QuotaUse};
-pub use read::{Blob, Found, Listed, Named, Reader, Referring};
+pub use read::{Blob, Bookmark, Found, Grounds, Listed, Named, Reader, Referring};
 pub use statistics::Statistics;
 #[cfg(feature = "rocks")]
 pub use usage::Survey;

@@ -19,7 +19,7 @@ use crate::{
     io::{Disk, Pool},
     journal::Journal,
     options::Options,
-    read::{EXTENT_BYTES, HotCache, OpenCache},
+    read::{EXTENT_BYTES, HotCache, Marks, OpenCache},
     running::Running,
     statistics::Counters,
     tier::Tier,
@@ -56,6 +56,7 @@ pub(crate) struct Store {
     /// Rows of the list of damaged content. Changes are counted when they are committed, in no order, so
     /// it may be below zero for a moment.
     pub damaged: AtomicI64,
+    pub marks: Arc<Marks>,
     placing: Vec<Arc<Mutex<()>>>,
 }
 
@@ -76,7 +77,8 @@ impl Store {
         let clock = Arc::new(Clock::open(&*index, options.environment.clone())?);
         let journal = journal.map(|path| Journal::open(index.clone(), &path, &options.environment, counters.clone()));
         let (journal, appender) = journal.transpose()?.unzip();
-        let committer = Committer::start(index.clone(), appender, &options, counters.clone())?;
+        let marks = Arc::new(Marks::new());
+        let committer = Committer::start(index.clone(), appender, marks.clone(), &options, counters.clone())?;
         Ok(Store {
             index,
             disk,
@@ -98,6 +100,7 @@ impl Store {
             clock,
             pulls: Pulls::default(),
             damaged: AtomicI64::new(0),
+            marks,
             placing: (0..PLACING_LOCKS).map(|_| Arc::default()).collect(),
             options,
         })

@@ -10,6 +10,8 @@ mod content;
 mod crash;
 #[path = "store/damage.rs"]
 mod damage;
+#[path = "store/grounds.rs"]
+mod grounds;
 #[path = "store/hot.rs"]
 mod hot;
 #[path = "store/names.rs"]

@@ -7,6 +7,7 @@
 pub mod digests;
 pub mod manifests;
 pub mod names;
+pub mod plain;
 pub mod queries;
 pub mod ranges;
 pub mod references;
@@ -19,7 +20,7 @@ mod slow;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target there is.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
     ("names", names::run),
     ("digests", digests::run),
     ("references", references::run),
@@ -28,4 +29,5 @@ pub const TARGETS: [Target; 8] = [
     ("ranges", ranges::run),
     ("upload_ranges", upload_ranges::run),
     ("manifests", manifests::run),
+    ("plain", plain::run),
 ];

@@ -16,7 +16,7 @@ use orlop_engine::{Batch, Blob, Digest, Removal};
 use super::{
     conditional,
     error_map::{Failure, Kind, Outcome},
-    reply,
+    repeat, reply,
     scope::Scope,
 };
 use crate::{
@@ -28,19 +28,21 @@ use crate::{
 pub async fn head(scope: &Scope<'_>, digest: &Digest, headers: &HeaderMap) -> Outcome {
     let found = scope.engine.find(&scope.namespace, digest).await.map_err(Failure::blob)?;
     if conditional::not_modified(headers, digest) {
-        return Ok(described(StatusCode::NOT_MODIFIED, ResponseBody::empty(), digest));
+        let response = described(StatusCode::NOT_MODIFIED, ResponseBody::empty(), digest);
+        return Ok(repeat::bodiless(scope, response, &found.grounds));
     }
     let mut response = described(StatusCode::OK, ResponseBody::empty(), digest);
     response.headers_mut().insert(CONTENT_TYPE, reply::OCTETS);
     response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(found.size));
-    Ok(response)
+    Ok(repeat::bodiless(scope, response, &found.grounds))
 }
 
 /// `GET /v2/<name>/blobs/<digest>`
 pub async fn get(scope: &Scope<'_>, digest: &Digest, headers: &HeaderMap) -> Outcome {
     let blob = scope.engine.open_blob(&scope.namespace, digest).await.map_err(Failure::blob)?;
     if conditional::not_modified(headers, digest) {
-        return Ok(described(StatusCode::NOT_MODIFIED, ResponseBody::empty(), digest));
+        let response = described(StatusCode::NOT_MODIFIED, ResponseBody::empty(), digest);
+        return Ok(repeat::bodiless(scope, response, blob.grounds()));
     }
     let selection = match headers.get(RANGE) {
         Some(value) if conditional::range_applies(headers, digest) => {
@@ -49,7 +51,7 @@ pub async fn get(scope: &Scope<'_>, digest: &Digest, headers: &HeaderMap) -> Out
         _ => Selection::Whole,
     };
     match selection {
-        Selection::Whole => whole(blob).await,
+        Selection::Whole => whole(scope, blob).await,
         Selection::Single(range) => single(blob, range).await,
         Selection::Multiple(ranges) => multiple(blob, &ranges).await,
         Selection::Unsatisfiable => Err(unsatisfiable(blob.size())),
@@ -81,13 +83,14 @@ pub async fn content(blob: Blob, kind: Kind) -> Outcome<(ResponseBody, HeaderVal
     Ok((body, HeaderValue::from(size)))
 }
 
-async fn whole(blob: Blob) -> Outcome {
+async fn whole(scope: &Scope<'_>, blob: Blob) -> Outcome {
     let digest = *blob.digest();
+    let again = repeat::Content::of(scope, &blob);
     let (body, length) = content(blob, Kind::Blob).await?;
     let mut response = described(StatusCode::OK, body, &digest);
     response.headers_mut().insert(CONTENT_TYPE, reply::OCTETS);
     response.headers_mut().insert(CONTENT_LENGTH, length);
-    Ok(response)
+    Ok(repeat::whole(scope, response, again))
 }
 
 async fn single(blob: Blob, range: ByteRange) -> Outcome {

@@ -14,7 +14,7 @@ use super::{
     conditional,
     error_map::{Failure, Kind, Outcome},
     incoming::{self, Incoming},
-    reply,
+    repeat, reply,
     scope::Scope,
 };
 use crate::{
@@ -26,26 +26,27 @@ use crate::{
 
 /// `HEAD /v2/<name>/manifests/<reference>`
 pub async fn head(scope: &Scope<'_>, reference: &Reference, headers: &HeaderMap) -> Outcome {
-    let (digest, bytes, label) = match reference {
+    let (digest, bytes, label, grounds) = match reference {
         Reference::Digest(digest) => {
             let found = scope.engine.find(&scope.namespace, digest).await.map_err(Failure::manifest)?;
-            (*digest, found.size, found.label)
+            (*digest, found.size, found.label, found.grounds)
         }
         Reference::Tag(tag) => {
             let blob = scope.engine.resolve_open(&scope.namespace, tag.as_str()).await.map_err(Failure::manifest)?;
-            (*blob.digest(), blob.size(), blob.label().to_vec())
+            (*blob.digest(), blob.size(), blob.label().to_vec(), blob.grounds().clone())
         }
     };
     if label.is_empty() {
         return Err(Kind::Manifest.unknown());
     }
     if conditional::not_modified(headers, &digest) {
-        return Ok(described(StatusCode::NOT_MODIFIED, ResponseBody::empty(), &digest, reference));
+        let response = described(StatusCode::NOT_MODIFIED, ResponseBody::empty(), &digest, reference);
+        return Ok(repeat::bodiless(scope, response, &grounds));
     }
     let mut response = described(StatusCode::OK, ResponseBody::empty(), &digest, reference);
     response.headers_mut().insert(CONTENT_TYPE, media_type(&label));
     response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(bytes));
-    Ok(response)
+    Ok(repeat::bodiless(scope, response, &grounds))
 }
 
 /// `GET /v2/<name>/manifests/<reference>`. The Accept header changes nothing: a manifest has one
@@ -64,14 +65,16 @@ pub async fn get(scope: &Scope<'_>, reference: &Reference, headers: &HeaderMap) 
     // A client that has the document and asks whether it still holds is going to use it.
     scope.engine.note_pull(&scope.namespace, &digest);
     if conditional::not_modified(headers, &digest) {
-        return Ok(described(StatusCode::NOT_MODIFIED, ResponseBody::empty(), &digest, reference));
+        let response = described(StatusCode::NOT_MODIFIED, ResponseBody::empty(), &digest, reference);
+        return Ok(repeat::pull(scope, response, &digest, repeat::Content::none(scope, &blob)));
     }
     let media_type = media_type(blob.label());
+    let again = repeat::Content::of(scope, &blob);
     let (body, length) = content(blob, Kind::Manifest).await?;
     let mut response = described(StatusCode::OK, body, &digest, reference);
     response.headers_mut().insert(CONTENT_TYPE, media_type);
     response.headers_mut().insert(CONTENT_LENGTH, length);
-    Ok(response)
+    Ok(repeat::pull(scope, response, &digest, again))
 }
 
 /// `PUT /v2/<name>/manifests/<reference>`

@@ -11,6 +11,7 @@ pub mod incoming;
 pub mod manifest;
 pub mod probes;
 pub mod referrers;
+mod repeat;
 pub mod reply;
 pub mod scope;
 pub mod scrub;

@@ -11,6 +11,8 @@ pub struct Scope<'a> {
     pub policy: Policy,
     pub repository: &'a Repository,
     pub namespace: Namespace,
+    /// The same was asked before: the answer may say how it can be given again.
+    pub may_repeat: bool,
 }
 
 /// The engine's view of a repository. The grammar of names is stricter than that of namespaces.

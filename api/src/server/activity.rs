@@ -31,6 +31,8 @@ pub(super) struct Activity {
     /// Told when the last request in flight ended.
     pub(super) quiet: Notify,
     stalled: AtomicBool,
+    /// hyper has answered what needed it.
+    leaving: AtomicBool,
 }
 
 struct State {
@@ -55,6 +57,7 @@ impl Activity {
             state: Mutex::new(State { phase: Phase::Opening(Instant::now()), in_flight: 0, multiplexed: false }),
             quiet: Notify::new(),
             stalled: AtomicBool::new(false),
+            leaving: AtomicBool::new(false),
         }
     }
 
@@ -121,6 +124,21 @@ impl Activity {
             Phase::Opening(since) | Phase::Head(since) | Phase::Idle(since) => Some(since),
             Phase::Busy => None,
         }
+    }
+
+    /// The next request may not need hyper.
+    pub(super) fn leave(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the connection is between two requests, and the next one may not need hyper.
+    pub(super) fn leaves(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed) && matches!(self.state().phase, Phase::Idle(_))
+    }
+
+    /// hyper is left.
+    pub(super) fn left(&self) {
+        self.leaving.store(false, Ordering::Relaxed);
     }
 
     /// The client took no byte of an answer for too long.

@@ -5,6 +5,7 @@
 
 use std::{net::SocketAddr, pin::Pin, sync::Arc};
 
+use bytes::Bytes;
 use http::uri::Scheme;
 use hyper::{
     server::conn::{http1, http2},
@@ -16,9 +17,12 @@ use tokio::{net::TcpStream, select, sync::watch, time::timeout};
 use super::{
     Handler, Peer,
     activity::Activity,
-    observation::Deliveries,
+    answers::Answers,
+    observation::{Deliveries, Observer},
+    plain::PLAIN_HEAD_BYTES_MAX,
     preface::{self, Rewound, Stream},
     service::Service,
+    shortcut::{End as ShortcutEnd, Shortcut},
     socket::Socket,
     streams::{StreamExecutor, StreamTasks},
     supervisor::{Step, Supervisor, drained},
@@ -30,11 +34,13 @@ use crate::{
 };
 
 /// What all connections of a server share.
-pub(super) struct Shared<H> {
+pub(super) struct Shared<H: Handler> {
     pub(super) handler: Arc<H>,
     pub(super) limits: Arc<Limits>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) tls: Option<Tls>,
+    /// Answers to give again; `None` without that path.
+    pub(super) answers: Option<Arc<Answers<H::Body>>>,
 }
 
 /// Serves one connection until it ends.
@@ -75,7 +81,7 @@ impl Drop for End {
     }
 }
 
-struct Connection<H> {
+struct Connection<H: Handler> {
     shared: Arc<Shared<H>>,
     activity: Arc<Activity>,
     deliveries: Arc<Deliveries>,
@@ -132,10 +138,16 @@ impl<H: Handler> Connection<H> {
         let service = Arc::new(Service {
             handler: shared.handler.clone(),
             limits: shared.limits.clone(),
-            metrics: shared.metrics.clone(),
-            activity: activity.clone(),
+            observer: Arc::new(Observer {
+                metrics: shared.metrics.clone(),
+                activity: activity.clone(),
+                peer: peer.address,
+            }),
             peer,
-            deliveries: (protocol == Protocol::Http1).then_some(deliveries),
+            deliveries,
+            multiplexed: protocol == Protocol::Http2,
+            // Below TLS a write of several pieces is several records, and the time goes into encryption.
+            answers: shared.answers.clone().filter(|_| protocol == Protocol::Http1 && !tls),
         });
         let supervisor = Supervisor { activity: &activity, limits: &shared.limits, metrics: &shared.metrics };
         match protocol {
@@ -145,27 +157,73 @@ impl<H: Handler> Connection<H> {
     }
 }
 
-/// Requests one after the other. While none comes for a while the connection is taken apart, because
-/// its buffers are most of what an idle client costs, and put together again at the next byte.
+/// Requests one after the other: those whose answers are kept without hyper, and from the first other one on with
+/// it, until one comes again whose answer is kept. While none comes for a while the connection is taken apart,
+/// because its buffers are most of what an idle client costs, and put together again at the next byte.
 async fn speak_http1<H: Handler, S: Stream>(
     mut stream: Rewound<S>,
     service: Arc<Service<H>>,
     supervisor: Supervisor<'_>,
     draining: &mut watch::Receiver<bool>,
 ) -> EndCause {
+    let mut answers = service.answers.clone();
     loop {
-        let service = service.clone();
-        let service = service_fn(move |request| service.clone().call(request));
-        let connection = http1_builder(supervisor.limits).serve_connection(TokioIo::new(stream), service);
+        if let Some(answers) = answers.clone() {
+            // On the heap, as the connection below: a task has the size of its largest step.
+            let shortcut = Box::pin(take_shortcut(stream, service.clone(), answers, supervisor, draining));
+            stream = match shortcut.await {
+                Ok(stream) => stream,
+                Err(cause) => return cause,
+            };
+        }
+        let called = service.clone();
+        let service_fn = service_fn(move |request| called.clone().call(request));
+        let connection = http1_builder(supervisor.limits).serve_connection(TokioIo::new(stream), service_fn);
         let mut connection = Box::new(connection);
         match supervisor.supervise(Pin::new(&mut *connection), draining).await {
+            Step::Done(outcome, asked) => return supervisor.end_cause(outcome, asked),
             Step::Ended(cause) => return cause,
             Step::Resting => {}
         }
         let parts = connection.into_parts();
         stream = parts.io.into_inner();
+        // Many requests at once are hyper's, so that what waits of them is not moved from hand to hand.
+        answers = service.answers.clone().filter(|_| parts.read_buf.len() <= PLAIN_HEAD_BYTES_MAX);
+        if supervisor.activity.leaves() {
+            supervisor.activity.left();
+            if !parts.read_buf.is_empty() {
+                supervisor.activity.bytes_read();
+                stream.put_back(parts.read_buf);
+            }
+            continue;
+        }
         if let Some(cause) = supervisor.rest(&mut stream, parts.read_buf, draining).await {
             return cause;
+        }
+    }
+}
+
+/// Answers what needs no hyper. Gives the stream at the first request that does, or the cause of the end.
+async fn take_shortcut<H: Handler, S: Stream>(
+    mut stream: Rewound<S>,
+    service: Arc<Service<H>>,
+    answers: Arc<Answers<H::Body>>,
+    supervisor: Supervisor<'_>,
+    draining: &mut watch::Receiver<bool>,
+) -> Result<Rewound<S>, EndCause> {
+    loop {
+        let mut shortcut = Box::new(Shortcut::new(stream, service.clone(), answers.clone()));
+        match supervisor.supervise(Pin::new(&mut *shortcut), draining).await {
+            Step::Done(ShortcutEnd::HandOver, _) => return Ok(shortcut.into_stream()),
+            Step::Done(_, _) if supervisor.is_stalled() => return Err(EndCause::Stalled),
+            Step::Done(ShortcutEnd::Closed, asked) => return Err(asked.unwrap_or(EndCause::Closed)),
+            Step::Done(ShortcutEnd::Failed, _) => return Err(EndCause::Io),
+            Step::Ended(cause) => return Err(cause),
+            Step::Resting => {}
+        }
+        stream = shortcut.into_stream();
+        if let Some(cause) = supervisor.rest(&mut stream, Bytes::new(), draining).await {
+            return Err(cause);
         }
     }
 }
@@ -183,6 +241,7 @@ async fn speak_http2<H: Handler, S: Stream>(
     let mut connection =
         Box::pin(http2_builder(supervisor.limits, executor).serve_connection(TokioIo::new(stream), service));
     match supervisor.supervise(connection.as_mut(), draining).await {
+        Step::Done(outcome, asked) => supervisor.end_cause(outcome, asked),
         Step::Ended(cause) => cause,
         Step::Resting => unreachable!("only a connection of HTTP/1 rests"),
     }

@@ -4,8 +4,10 @@
 //!   listener     accepts within `connections_max`, drains at a stop
 //!     connection TLS, protocol choice, supervision          activity  which time limit runs
 //!       socket   counts bytes, cuts stalled clients         timeout   a movable deadline
-//!       service  one request: panics, common headers        observation  metrics and access log
-//!                                                           audit    what changes something
+//!       shortcut answers given before, without hyper        plain    requests it may answer
+//!       service  one request: panics, common headers        answers  what may be given again
+//!         observation    metrics and access log             date     the Date field
+//!         audit          requests that change something
 //!         request_body   progress limit
 //!         response_body  observed to the last byte          streams   HTTP/2 stream tasks
 //! ```
@@ -15,14 +17,18 @@
 //! This module knows nothing of registries except one header.
 
 mod activity;
+mod answers;
 mod audit;
 mod connection;
+mod date;
 mod listener;
 mod observation;
+mod plain;
 mod preface;
 mod request_body;
 mod response_body;
 mod service;
+mod shortcut;
 mod socket;
 mod streams;
 mod supervisor;
@@ -35,9 +41,11 @@ use bytes::Bytes;
 use http::{Request, Response, uri::Scheme};
 use tokio::net::TcpSocket;
 
-use self::{connection::Shared, listener::Listener};
+use self::{answers::Answers, connection::Shared, listener::Listener};
 pub use self::{
+    answers::{MayRepeat, Repeat, Repeatable, Repeated},
     observation::RouteSlot,
+    plain::{Begin, PLAIN_HEAD_BYTES_MAX, Plain, begin},
     request_body::{RequestBody, RequestBodyError},
     tls::{Tls, TlsOptions},
 };
@@ -74,10 +82,13 @@ pub struct ServerOptions {
     pub metrics: Arc<Metrics>,
     /// Moved on by the server; the probe routes read it.
     pub health: Health,
+    /// Whether answers that handlers say are [`Repeatable`] are given again without asking them. What clients see
+    /// is the same either way.
+    pub repeats: bool,
 }
 
 /// A bound socket with a handler. Nothing is accepted before [`Server::run`].
-pub struct Server<H> {
+pub struct Server<H: Handler> {
     listener: Listener,
     shared: Shared<H>,
     health: Health,
@@ -89,7 +100,7 @@ impl<H: Handler> Server<H> {
     /// Errors: a limit out of its range, or an address that cannot be bound. Must be called within a
     /// tokio runtime.
     pub fn bind(handler: H, options: ServerOptions) -> io::Result<Self> {
-        let ServerOptions { address, tls, limits, metrics, health } = options;
+        let ServerOptions { address, tls, limits, metrics, health, repeats } = options;
         limits.check().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         // A restart must not wait for connections of the last run in TIME_WAIT.
@@ -99,9 +110,10 @@ impl<H: Handler> Server<H> {
         })?;
         let listening = socket.listen(crate::limits::setting(limits.accept_queue_max))?;
         let limits = Arc::new(limits);
+        let answers = repeats.then(|| Arc::new(Answers::new()));
         Ok(Server {
             listener: Listener::new(listening, limits.clone(), metrics.clone()),
-            shared: Shared { handler: Arc::new(handler), limits, metrics, tls },
+            shared: Shared { handler: Arc::new(handler), limits, metrics, tls, answers },
             health,
         })
     }

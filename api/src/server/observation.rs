@@ -33,42 +33,85 @@ impl RouteSlot {
     }
 }
 
+/// What the observations of one connection share.
+pub(super) struct Observer {
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) activity: Arc<Activity>,
+    pub(super) peer: SocketAddr,
+}
+
+/// How the route of a request becomes known.
+enum Named {
+    /// The router will write it there.
+    Later(RouteSlot),
+    Now(RouteClass),
+}
+
 pub(super) struct Observation {
-    metrics: Arc<Metrics>,
-    activity: Arc<Activity>,
+    observer: Arc<Observer>,
     method: MethodClass,
-    peer: SocketAddr,
     began: Instant,
     status: Option<StatusCode>,
     abort: Option<AbortCause>,
-    pub(super) route: RouteSlot,
-    pub(super) bytes_in: Arc<AtomicU64>,
+    route: Named,
+    /// `None` for a request that has no body.
+    bytes_in: Option<Arc<AtomicU64>>,
     pub(super) bytes_out: u64,
 }
 
 impl Observation {
     /// Begins with a complete request head.
-    pub(super) fn begin(metrics: Arc<Metrics>, activity: Arc<Activity>, method: &Method, peer: SocketAddr) -> Self {
-        metrics.request_started();
-        let began = activity.request_started();
+    pub(super) fn begin(observer: Arc<Observer>, method: &Method) -> Self {
+        let (route, bytes_in) = (Named::Later(RouteSlot::default()), Some(Arc::default()));
+        Observation::of(observer, MethodClass::from(method), route, bytes_in)
+    }
+
+    /// Begins with a request without a body whose route is known.
+    pub(super) fn repeat(observer: Arc<Observer>, method: MethodClass, route: RouteClass) -> Self {
+        observer.metrics.repeated();
+        Observation::of(observer, method, Named::Now(route), None)
+    }
+
+    fn of(observer: Arc<Observer>, method: MethodClass, route: Named, bytes_in: Option<Arc<AtomicU64>>) -> Self {
+        observer.metrics.request_started();
+        let began = observer.activity.request_started();
         Observation {
-            metrics,
-            activity,
-            method: MethodClass::from(method),
-            peer,
+            observer,
+            method,
             began,
             status: None,
             abort: Some(AbortCause::Connection),
-            route: RouteSlot::default(),
-            bytes_in: Arc::default(),
+            route,
+            bytes_in,
             bytes_out: 0,
         }
+    }
+
+    /// Where the router writes the route.
+    pub(super) fn slot(&self) -> RouteSlot {
+        match &self.route {
+            Named::Later(slot) => slot.clone(),
+            Named::Now(_) => RouteSlot::default(),
+        }
+    }
+
+    /// The route as far as it is known.
+    pub(super) fn route(&self) -> RouteClass {
+        match &self.route {
+            Named::Later(slot) => slot.get(),
+            Named::Now(route) => *route,
+        }
+    }
+
+    /// Counts the bytes of the request's body.
+    pub(super) fn bytes_in(&self) -> Arc<AtomicU64> {
+        self.bytes_in.clone().unwrap_or_default()
     }
 
     /// The head of the answer is ready to be sent.
     pub(super) fn answered(&mut self, status: StatusCode) {
         self.status = Some(status);
-        self.metrics.first_byte(self.method, self.route.get(), self.began.elapsed());
+        self.observer.metrics.first_byte(self.method, self.route(), self.began.elapsed());
     }
 
     /// The handler failed in the middle of the body.
@@ -89,13 +132,13 @@ impl Observation {
 
 impl Drop for Observation {
     fn drop(&mut self) {
-        if self.abort == Some(AbortCause::Connection) && self.activity.stalled() {
+        if self.abort == Some(AbortCause::Connection) && self.observer.activity.stalled() {
             self.abort = Some(AbortCause::Stalled);
         }
         let duration = self.began.elapsed();
-        let route = self.route.get();
-        self.activity.request_ended();
-        self.metrics.request_ended(RequestRecord {
+        let route = self.route();
+        self.observer.activity.request_ended();
+        self.observer.metrics.request_ended(RequestRecord {
             method: self.method,
             route,
             status: self.status.into(),
@@ -109,10 +152,10 @@ impl Drop for Observation {
             route = route.as_str(),
             status = self.status.map_or(0, |status| status.as_u16()),
             duration_us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX),
-            bytes_in = self.bytes_in.load(Ordering::Relaxed),
+            bytes_in = self.bytes_in.as_ref().map_or(0, |bytes| bytes.load(Ordering::Relaxed)),
             bytes_out = self.bytes_out,
             aborted = self.abort.map_or("no", AbortCause::as_str),
-            peer = %self.peer,
+            peer = %self.observer.peer,
             "request"
         );
     }

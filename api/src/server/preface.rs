@@ -56,10 +56,14 @@ impl<S: AsyncRead + Unpin> Rewound<S> {
         Rewound { prefix: Bytes::new(), inner }
     }
 
-    /// Bytes that were read from this stream and are to be read again.
+    /// Bytes that were read from this stream last and are to be read again.
     pub(super) fn put_back(&mut self, bytes: Bytes) {
-        assert!(self.prefix.is_empty(), "bytes were put back twice");
-        self.prefix = bytes;
+        self.prefix = match (bytes.is_empty(), self.prefix.is_empty()) {
+            (true, _) => return,
+            (_, true) => bytes,
+            // A part of what was put back before has not been read again yet.
+            _ => [&bytes[..], &self.prefix[..]].concat().into(),
+        };
     }
 
     /// Waits until there is something to read; false at the end of the stream.
@@ -135,6 +139,19 @@ mod tests {
             Some((protocol, received))
         };
         tokio::join!(send, receive).1
+    }
+
+    #[tokio::test]
+    async fn what_is_put_back_comes_first() {
+        let mut stream = Rewound::new(&b"ef"[..]);
+        stream.put_back(Bytes::from_static(b"abcd"));
+        let mut two = [0; 2];
+        stream.read_exact(&mut two).await.unwrap();
+        stream.put_back(Bytes::copy_from_slice(&two));
+        stream.put_back(Bytes::new());
+        let mut all = Vec::new();
+        stream.read_to_end(&mut all).await.unwrap();
+        assert_eq!(all, b"abcdef");
     }
 
     #[tokio::test]

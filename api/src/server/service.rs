@@ -22,28 +22,31 @@ use hyper::body::Incoming;
 
 use super::{
     Handler, Peer,
-    activity::Activity,
+    answers::{self, Answer, Answers, Key, MayRepeat, Repeatable, Standing},
     audit::Audited,
-    observation::{Deliveries, Observation},
+    observation::{Deliveries, Observation, Observer},
+    plain::Plain,
     request_body::RequestBody,
     response_body::{Delivery, ResponseBody},
     streams::Owed,
 };
-use crate::{limits::Limits, metrics::Metrics};
+use crate::{limits::Limits, metrics::RouteClass};
 
 /// Tells clients that this is a registry; the distribution specification calls it legacy, clients
 /// still look for it.
 const DISTRIBUTION_API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 
 /// What the requests of one connection share.
-pub(super) struct Service<H> {
+pub(super) struct Service<H: Handler> {
     pub(super) handler: Arc<H>,
     pub(super) limits: Arc<Limits>,
-    pub(super) metrics: Arc<Metrics>,
-    pub(super) activity: Arc<Activity>,
+    pub(super) observer: Arc<Observer>,
     pub(super) peer: Peer,
-    /// Present on HTTP/1, where answers are complete when the socket is flushed.
-    pub(super) deliveries: Option<Arc<Deliveries>>,
+    pub(super) deliveries: Arc<Deliveries>,
+    /// HTTP/2: answers are complete when their stream took them, not when the socket is flushed.
+    pub(super) multiplexed: bool,
+    /// Where answers are kept that may be given again on this connection.
+    pub(super) answers: Option<Arc<Answers<H::Body>>>,
 }
 
 /// The answer to one request under way. On the heap, because hyper keeps room for it in every
@@ -55,8 +58,7 @@ impl<H: Handler> Service<H> {
     /// Answers one request. The observation begins before the future runs, so that a request whose
     /// connection ends first is counted as well.
     pub(super) fn call(self: Arc<Self>, request: Request<Incoming>) -> Answering<H> {
-        let observation =
-            Observation::begin(self.metrics.clone(), self.activity.clone(), request.method(), self.peer.address);
+        let observation = Observation::begin(self.observer.clone(), request.method());
         let audited = Audited::begin(request.method(), request.uri(), self.peer.address.ip());
         Box::pin(async move {
             let response = self.answer(request, observation).await;
@@ -74,10 +76,13 @@ impl<H: Handler> Service<H> {
     ) -> Response<ResponseBody<H::Body>> {
         let head = request.method() == Method::HEAD;
         let ambiguous = is_ambiguous(&request);
-        let mut request =
-            request.map(|incoming| RequestBody::new(incoming, &self.limits, observation.bytes_in.clone()));
+        let (standing, key) = self.standing(&request);
+        let mut request = request.map(|incoming| RequestBody::new(incoming, &self.limits, observation.bytes_in()));
         request.extensions_mut().insert(self.peer.clone());
-        request.extensions_mut().insert(observation.route.clone());
+        request.extensions_mut().insert(observation.slot());
+        if key.is_some() {
+            request.extensions_mut().insert(MayRepeat);
+        }
 
         let mut response =
             if ambiguous { empty(StatusCode::BAD_REQUEST) } else { self.handle(request, &observation).await };
@@ -87,12 +92,33 @@ impl<H: Handler> Service<H> {
 
         let status = response.status();
         observation.answered(status);
+        let kept = key.is_some_and(|key| self.keep(key, &mut response, observation.route()));
+        if kept || standing == Standing::Answered {
+            self.observer.activity.leave();
+        }
         let bodiless = head || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-        let delivery = match &self.deliveries {
-            Some(deliveries) => Delivery::Socket(deliveries.clone()),
-            None => Delivery::Stream(Owed::current()),
+        let delivery = match self.multiplexed {
+            false => Delivery::Socket(self.deliveries.clone()),
+            true => Delivery::Stream(Owed::current()),
         };
         response.map(|body| ResponseBody::new(body, bodiless, delivery, observation))
+    }
+
+    /// What is known of a request, and the key under which its answer is to be kept if it should be.
+    fn standing(&self, request: &Request<Incoming>) -> (Standing, Option<Key>) {
+        let Some(answers) = &self.answers else { return (Standing::First, None) };
+        let Some(plain) = Plain::of(request) else { return (Standing::First, None) };
+        let standing = answers.note(&plain);
+        (standing, (standing == Standing::Repeated).then(|| plain.into()))
+    }
+
+    /// Keeps an answer if its handler says how it can be given again; tells whether.
+    fn keep(&self, request: Key, response: &mut Response<Option<H::Body>>, route: RouteClass) -> bool {
+        let repeat = response.extensions_mut().remove::<Repeatable<H::Body>>();
+        let (Some(answers), Some(Repeatable(repeat))) = (&self.answers, repeat) else { return false };
+        let Some(head) = answers::head(response, request.is_head) else { return false };
+        answers.keep(request, Answer { head, status: response.status(), route, repeat });
+        true
     }
 
     /// The answer of the handler, or 500 when it panicked.
@@ -100,8 +126,8 @@ impl<H: Handler> Service<H> {
         match caught(async { self.handler.handle(request).await }).await {
             Ok(response) => response.map(Some),
             Err(panic) => {
-                self.metrics.panicked();
-                let route = observation.route.get().as_str();
+                self.observer.metrics.panicked();
+                let route = observation.route().as_str();
                 tracing::error!(route, panic = message(&*panic), "a handler panicked");
                 empty(StatusCode::INTERNAL_SERVER_ERROR)
             }

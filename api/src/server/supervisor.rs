@@ -36,12 +36,12 @@ use crate::{
 /// microsecond, and memory that was in use at once by many is not easily given back.
 const REST_AFTER: Duration = Duration::from_millis(100);
 
-/// A connection of either protocol that can be asked to end after its requests in flight.
-pub(super) trait Graceful: Future<Output = hyper::Result<()>> {
+/// A connection, or a stretch of one, that can be asked to end after its requests in flight.
+pub(super) trait Graceful<O>: Future<Output = O> {
     fn end_gracefully(self: Pin<&mut Self>);
 }
 
-impl<I, B, S> Graceful for http1::Connection<I, S>
+impl<I, B, S> Graceful<hyper::Result<()>> for http1::Connection<I, S>
 where
     Self: Future<Output = hyper::Result<()>>,
     S: hyper::service::HttpService<hyper::body::Incoming, ResBody = B>,
@@ -55,7 +55,7 @@ where
     }
 }
 
-impl<I, B, S> Graceful for http2::Connection<I, S, StreamExecutor>
+impl<I, B, S> Graceful<hyper::Result<()>> for http2::Connection<I, S, StreamExecutor>
 where
     Self: Future<Output = hyper::Result<()>>,
     S: hyper::service::HttpService<hyper::body::Incoming, ResBody = B>,
@@ -71,9 +71,12 @@ where
 }
 
 /// What became of a connection.
-pub(super) enum Step {
+pub(super) enum Step<O> {
+    /// It ended by itself, or because it was asked to for this cause.
+    Done(O, Option<EndCause>),
+    /// It is to be dropped.
     Ended(EndCause),
-    /// Nothing is asked and nothing is under way.
+    /// Nothing is asked and nothing is under way; or something is, and hyper is not needed any more.
     Resting,
 }
 
@@ -88,11 +91,11 @@ pub(super) struct Supervisor<'a> {
 impl Supervisor<'_> {
     /// Drives a connection, ends it gracefully when it idles or the server stops, and drops it when a
     /// head is late or the client does not let it end.
-    pub(super) async fn supervise<C: Graceful>(
+    pub(super) async fn supervise<C: Graceful<O>, O>(
         &self,
         mut connection: Pin<&mut C>,
         draining: &mut watch::Receiver<bool>,
-    ) -> Step {
+    ) -> Step<O> {
         let activity = self.activity;
         let linger = milliseconds(self.limits.header_timeout_ms);
         let mut ending: Option<(Instant, EndCause)> = None;
@@ -101,6 +104,9 @@ impl Supervisor<'_> {
         let mut draining = Drain::new(draining);
         loop {
             let late = poll_fn(|context| {
+                if ending.is_none() && !multiplexed && activity.leaves() {
+                    return Poll::Ready(());
+                }
                 let at = match ending {
                     None => self.wake_at(multiplexed),
                     Some((asked, _)) => activity.quiet_since().map(|since| since.max(asked) + linger),
@@ -115,7 +121,7 @@ impl Supervisor<'_> {
             let cause = select! {
                 biased;
                 outcome = connection.as_mut() => {
-                    return Step::Ended(end_cause(outcome, activity, ending.map(|(_, cause)| cause)));
+                    return Step::Done(outcome, ending.map(|(_, cause)| cause));
                 }
                 () = draining.started(), if ending.is_none() => EndCause::Closed,
                 () = activity.quiet.notified(), if multiplexed => continue,
@@ -130,6 +136,16 @@ impl Supervisor<'_> {
             connection.as_mut().end_gracefully();
             ending = Some((Instant::now(), cause));
         }
+    }
+
+    /// Whether the client took no byte for too long.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.activity.stalled()
+    }
+
+    /// How a connection that hyper drove ended.
+    pub(super) fn end_cause(&self, outcome: hyper::Result<()>, asked: Option<EndCause>) -> EndCause {
+        end_cause(outcome, self.activity, asked)
     }
 
     /// When something is to be done if nothing happens.

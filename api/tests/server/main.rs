@@ -4,5 +4,6 @@ mod drain;
 mod framing;
 mod limits;
 mod protocols;
+mod repeats;
 mod timeouts;
 mod toy;

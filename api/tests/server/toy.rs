@@ -7,7 +7,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
@@ -23,7 +23,10 @@ use orlop_api::{
     health::Health,
     limits::Limits,
     metrics::{Metrics, RouteClass},
-    server::{Handler, Peer, RequestBody, RequestBodyError, RouteSlot, Server, ServerOptions, Tls},
+    server::{
+        Handler, MayRepeat, Peer, Repeat, Repeatable, Repeated, RequestBody, RequestBodyError, RouteSlot, Server,
+        ServerOptions, Tls,
+    },
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -50,6 +53,8 @@ pub struct Gate {
     pub entered: Semaphore,
     /// Requests for `/smuggled`.
     pub smuggled: AtomicUsize,
+    /// No answer holds any more.
+    pub changed: AtomicBool,
 }
 
 struct Toy(Arc<Gate>);
@@ -61,11 +66,13 @@ impl Handler for Toy {
         request.extensions().get::<RouteSlot>().unwrap().set(RouteClass::Base);
         let peer = request.extensions().get::<Peer>().unwrap().clone();
         match request.uri().path() {
-            "/hello" => text("hello"),
+            "/hello" => self.repeatable(&request, text("hello")),
+            "/hi" => self.repeatable(&request, text("hello")),
             "/scheme" => text(peer.scheme.as_str().to_owned()),
             "/port" => text(peer.address.port().to_string()),
             "/count" => count(request.into_body()).await,
-            "/large" => Response::new(Repeat { left: LARGE_BYTES }.boxed_unsync()),
+            "/large" => self.repeatable(&request, Response::new(Filling { left: LARGE_BYTES }.boxed_unsync())),
+            "/breaks-again" => self.repeatable(&request, text("first half")),
             "/fails" => Response::new(Breaks { sent: false, panics: false }.boxed_unsync()),
             "/panics-in-body" => Response::new(Breaks { sent: false, panics: true }.boxed_unsync()),
             "/panics" => panic!("asked for by the test"),
@@ -84,6 +91,42 @@ impl Handler for Toy {
             }
             _ => status(StatusCode::NOT_FOUND),
         }
+    }
+}
+
+impl Toy {
+    /// An answer with its length announced, to be given again as long as the gate says so.
+    fn repeatable(&self, request: &Request<RequestBody>, mut response: Response<ToyBody>) -> Response<ToyBody> {
+        let length = response.body().size_hint().exact().expect("a known length");
+        response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
+        if request.extensions().get::<MayRepeat>().is_some() {
+            let again = Again { gate: self.0.clone(), path: request.uri().path().to_owned() };
+            response.extensions_mut().insert(Repeatable::<ToyBody>(Arc::new(again)));
+        }
+        response
+    }
+}
+
+struct Again {
+    gate: Arc<Gate>,
+    path: String,
+}
+
+impl Repeat<ToyBody> for Again {
+    fn again(&self) -> Option<Repeated<ToyBody>> {
+        if self.gate.changed.load(Ordering::SeqCst) {
+            return None;
+        }
+        Some(match &*self.path {
+            "/large" => Repeated::Stream(Filling { left: LARGE_BYTES }.boxed_unsync()),
+            "/breaks-again" => Repeated::Stream(Breaks { sent: false, panics: false }.boxed_unsync()),
+            "/hi" => Repeated::Stream(Full::new(Bytes::from("hello")).map_err(|never| match never {}).boxed_unsync()),
+            _ => Repeated::Memory(Bytes::from("hello")),
+        })
+    }
+
+    fn bytes_kept(&self) -> usize {
+        5
     }
 }
 
@@ -111,11 +154,11 @@ fn status(status: StatusCode) -> Response<ToyBody> {
 }
 
 /// A body of known length, made while it is sent.
-struct Repeat {
+struct Filling {
     left: u64,
 }
 
-impl Body for Repeat {
+impl Body for Filling {
     type Data = Bytes;
     type Error = BoxError;
 
@@ -171,8 +214,12 @@ impl Running {
     pub fn start(tls: Option<Tls>, change: impl FnOnce(&mut Limits)) -> Self {
         let mut limits = Limits::default();
         change(&mut limits);
-        let gate =
-            Arc::new(Gate { open: Semaphore::new(0), entered: Semaphore::new(0), smuggled: AtomicUsize::new(0) });
+        let gate = Arc::new(Gate {
+            open: Semaphore::new(0),
+            entered: Semaphore::new(0),
+            smuggled: AtomicUsize::new(0),
+            changed: AtomicBool::new(false),
+        });
         let metrics = Metrics::new("test", Vec::new);
         let health = Health::new(|| Ok(()));
         let options = ServerOptions {
@@ -181,6 +228,7 @@ impl Running {
             limits,
             metrics: metrics.clone(),
             health: health.clone(),
+            repeats: true,
         };
         let server = Server::bind(Toy(gate.clone()), options).unwrap();
         let address = server.local_addr().unwrap();

@@ -143,6 +143,11 @@ impl Leases {
         if shard.condemnations != ticket || shard.condemned.contains(&key) {
             return false;
         }
+        self.insert(&mut shard, key);
+        true
+    }
+
+    fn insert(&self, shard: &mut Shard, key: Key) {
         let now = self.epoch();
         if shard.told.len() >= TOLD_MAX && !shard.told.contains_key(&key) {
             shard.told.retain(|_, told| self.holds(*told, now));
@@ -152,6 +157,16 @@ impl Leases {
             }
         }
         shard.told.insert(key, now);
+    }
+
+    /// Tells of `key` again if `holds`: if what was told of it before is still visible. No removal comes
+    /// between the look and the telling, because it is condemned under the same lock before it is written.
+    pub fn tell_if(&self, key: Key, holds: impl FnOnce() -> bool) -> bool {
+        let mut shard = self.shard(key);
+        if shard.condemned.contains(&key) || !holds() {
+            return false;
+        }
+        self.insert(&mut shard, key);
         true
     }
 
@@ -320,6 +335,22 @@ mod tests {
         leases.release(&[condemned]);
         assert!(!leases.tell(key, early), "what was seen before is no longer true");
         assert!(told(&leases, &ns, &digest(1)));
+    }
+
+    #[test]
+    fn telling_again_renews_the_lease_unless_the_removal_has_begun() {
+        let (leases, ns) = (Leases::new(0, 0), Namespace::new("a").expect("valid"));
+        leases.waive_earlier_answers();
+        let key = leases.member_key(&ns, &digest(1));
+        assert!(!leases.tell_if(key, || false));
+        assert!(!leases.is_told(&ns, &digest(1)), "it is not there any more");
+        assert!(leases.tell_if(key, || true));
+        assert_eq!(leases.condemn_member(&ns, &digest(1)), None);
+        leases.advance_to(1);
+        let condemned = leases.condemn_member(&ns, &digest(1)).expect("the lease ended");
+        assert!(!leases.tell_if(key, || true), "it is being removed");
+        leases.release(&[condemned]);
+        assert!(leases.tell_if(key, || true), "the removal was given up");
     }
 
     #[test]

@@ -19,7 +19,7 @@ mod view;
 pub use candidate::{Candidate, Entry, Standing};
 pub(crate) use content::remove_locked;
 pub(crate) use keepers::stored_epoch;
-pub(crate) use leases::{Leases, Pin};
+pub(crate) use leases::{Key as LeaseKey, Leases, Pin};
 pub(crate) use orphans::{closed, opened};
 pub use sweep::{Cause, STEPS_MAX, Sweep, Swept};
 pub use uploads::QuietUpload;

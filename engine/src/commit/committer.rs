@@ -18,6 +18,7 @@ use crate::{
     index::{Durability, Index, IndexError},
     journal::Appender,
     options::Options,
+    read::Marks,
     statistics::{Counters, add},
     store::index_error,
 };
@@ -46,13 +47,14 @@ impl Committer {
     pub fn start(
         index: Arc<dyn Index>,
         journal: Option<Appender>,
+        marks: Arc<Marks>,
         options: &Options,
         counters: Arc<Counters>,
     ) -> Result<Self> {
         let (queue, requests) = mpsc::channel(options.commit_queue_max);
         let stopped = Arc::new(OnceLock::new());
         let group_max = options.commit_group_max;
-        let worker = Worker { index, journal, requests, group_max, stopped: stopped.clone(), counters };
+        let worker = Worker { index, journal, marks, requests, group_max, stopped: stopped.clone(), counters };
         let thread = std::thread::Builder::new()
             .name("commit".to_owned())
             .spawn(move || worker.run())
@@ -105,6 +107,7 @@ impl Drop for Committer {
 struct Worker {
     index: Arc<dyn Index>,
     journal: Option<Appender>,
+    marks: Arc<Marks>,
     requests: mpsc::Receiver<Request>,
     group_max: usize,
     stopped: Arc<OnceLock<String>>,
@@ -160,7 +163,12 @@ impl Worker {
         if let Some(journal) = &mut self.journal {
             journal.append(&mut overlay);
         }
-        match self.index.write(&to_changes(overlay), durability) {
+        let changes = to_changes(overlay);
+        self.marks.raise(&changes);
+        let written = self.index.write(&changes, durability);
+        // Also after a failure: what became of the write is unknown.
+        self.marks.raise(&changes);
+        match written {
             Ok(_) => accepted.into_iter().for_each(|reply| drop(reply.send(Ok(())))),
             Err(error) => self.stop(&error, accepted),
         }

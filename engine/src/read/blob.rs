@@ -4,7 +4,7 @@ use std::{ops::Range, sync::Arc};
 
 use bytes::Bytes;
 
-use super::{Reader, cache::Opened};
+use super::{Grounds, Mark, Reader, cache::Opened};
 use crate::{
     Digest, Namespace,
     commit::decoded,
@@ -24,6 +24,7 @@ pub struct Found {
     pub size: u64,
     /// Empty for plain content.
     pub label: Vec<u8>,
+    pub grounds: Grounds,
 }
 
 /// A name and what it points at.
@@ -47,7 +48,8 @@ pub struct Blob {
     pub(super) store: Arc<Store>,
     pub(super) digest: Digest,
     pub(super) opened: Arc<Opened>,
-    label: Vec<u8>,
+    pub(super) label: Vec<u8>,
+    pub(super) grounds: Grounds,
 }
 
 #[derive(Clone)]
@@ -70,6 +72,29 @@ impl Blob {
     /// Empty for plain content.
     pub fn label(&self) -> &[u8] {
         &self.label
+    }
+
+    /// What it rested on that this content was found.
+    pub fn grounds(&self) -> &Grounds {
+        &self.grounds
+    }
+
+    pub(crate) fn found_by_name(mut self, name: Mark) -> Self {
+        self.grounds = self.grounds.by_name(name);
+        self
+    }
+
+    /// The whole content, if it is small enough to be kept with the index; verified.
+    pub fn inline(&self) -> Option<&Bytes> {
+        match &self.opened.source {
+            Source::Inline(bytes) => Some(bytes),
+            Source::File(_) => None,
+        }
+    }
+
+    /// Whether the first bytes can be had without waiting for the disk.
+    pub fn begins_in_memory(&self) -> bool {
+        self.size() == 0 || self.inline().is_some() || self.store.hot_cache.has(&self.digest, 0)
     }
 
     /// A verified stream of `range`, which must lie within the size.
@@ -105,12 +130,14 @@ impl Blob {
 /// Looks content up without opening it.
 pub(crate) async fn find(store: &Store, namespace: &Namespace, digest: &Digest) -> Result<Found> {
     let look = || async {
+        let mut grounds = grounds(store, namespace, digest);
+        grounds.lease = Some(store.leases.member_key(namespace, digest));
         let label = member_label(store, namespace, digest).await?;
         let size = match store.open_cache.get(digest) {
             Ok(opened) => opened.record.size,
             Err(_) => sound_record(store, digest).await?.size,
         };
-        Ok(Found { size, label })
+        Ok(Found { size, label, grounds })
     };
     store.leases.telling(namespace, digest, look).await
 }
@@ -118,8 +145,12 @@ pub(crate) async fn find(store: &Store, namespace: &Namespace, digest: &Digest) 
 /// Looks content up and opens it.
 pub(crate) async fn open(store: &Arc<Store>, namespace: &Namespace, digest: &Digest) -> Result<Blob> {
     // Who reads a document may go on to build on it without pushing it again.
-    let look = || member_label(store, namespace, digest);
-    let label = store.leases.telling_of(namespace, digest, look, |label| !label.is_empty()).await?;
+    let look = || async {
+        let grounds = grounds(store, namespace, digest);
+        Ok((member_label(store, namespace, digest).await?, grounds))
+    };
+    let (label, mut grounds) = store.leases.telling_of(namespace, digest, look, |(label, _)| !label.is_empty()).await?;
+    grounds.lease = (!label.is_empty()).then(|| store.leases.member_key(namespace, digest));
     let opened = match store.open_cache.get(digest) {
         Ok(cached) => cached,
         Err(ticket) => {
@@ -129,7 +160,17 @@ pub(crate) async fn open(store: &Arc<Store>, namespace: &Namespace, digest: &Dig
             opened
         }
     };
-    Ok(Blob { store: store.clone(), digest: *digest, opened, label })
+    Ok(Blob { store: store.clone(), digest: *digest, opened, label, grounds })
+}
+
+/// What an answer about this content is going to rest on. To be taken before anything is looked up.
+fn grounds(store: &Store, namespace: &Namespace, digest: &Digest) -> Grounds {
+    Grounds {
+        name: None,
+        member: store.marks.of(Table::Members, &keys::member(namespace, digest)),
+        content: store.marks.of(Table::Blobs, &digest.to_key()),
+        lease: None,
+    }
 }
 
 /// What the namespace says about content it has.

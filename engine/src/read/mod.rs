@@ -6,6 +6,7 @@
 mod blob;
 mod cache;
 mod documents;
+mod grounds;
 mod hot;
 mod reader;
 
@@ -13,6 +14,8 @@ pub use blob::{Blob, Found, Named, Referring};
 pub(crate) use blob::{find, open};
 pub(crate) use cache::OpenCache;
 pub use documents::Listed;
+pub use grounds::{Bookmark, Grounds};
+pub(crate) use grounds::{Mark, Marks};
 pub(crate) use hot::HotCache;
 pub(crate) use reader::EXTENT_BYTES;
 pub use reader::Reader;

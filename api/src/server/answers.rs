@@ -1,0 +1,283 @@
+//! Answers that were given before and may be given again.
+//!
+//! In: answers to plain requests whose handler says how to find out whether they still hold. Out: the
+//! same bytes of status and headers, without routing, parsing and formatting anything again.
+//!
+//! This is no cache that may be stale: whoever takes an answer from here asks [`Repeat::again`], and what it
+//! does not vouch for at that moment is forgotten. An answer is kept when its request comes for the second time
+//! within memory of [`SEEN`] others, so that what is asked once takes neither time nor memory.
+
+use std::{
+    fmt::Write as _,
+    hash::{BuildHasher, Hash, Hasher, RandomState},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use http::{
+    HeaderValue, Response, StatusCode,
+    header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING},
+};
+use quick_cache::{Equivalent, Weighter, sync::Cache};
+
+use super::plain::Plain;
+use crate::metrics::RouteClass;
+
+/// What all answers together may take, in bytes: some 3,000 documents of 4 KiB, or 20,000 heads.
+const BYTES_MAX: u64 = 16 << 20;
+
+/// Expected answers, for the cache's tables.
+const ANSWERS_EXPECTED: usize = 4096;
+
+/// What an answer takes beside its texts and its body, in bytes.
+const ANSWER_BYTES: usize = 512;
+
+/// How many requests are remembered as seen once, in 64 KiB.
+const SEEN: usize = 1 << 14;
+
+/// How an answer can be given again. Handlers put it, as [`Repeatable`], into the extensions of an answer to a
+/// request that has [`MayRepeat`] in its own.
+pub trait Repeat<B>: Send + Sync + 'static {
+    /// The body of the same answer, if the handler would answer the same now, head and body, to everybody who
+    /// asks without credentials, whatever his address; with everything that answering entails, such as counts
+    /// and promises. `None` if that is not known at once: the request then goes to the handler. Never waits.
+    fn again(&self) -> Option<Repeated<B>>;
+
+    /// Bytes in memory that are kept for it.
+    fn bytes_kept(&self) -> usize;
+}
+
+/// A body that is sent again.
+pub enum Repeated<B> {
+    /// All of it; empty where the answer has no body.
+    Memory(Bytes),
+    Stream(B),
+}
+
+/// Says that the answer may be given again; in the extensions of an answer.
+pub struct Repeatable<B>(pub Arc<dyn Repeat<B>>);
+
+impl<B> Clone for Repeatable<B> {
+    fn clone(&self) -> Self {
+        Repeatable(self.0.clone())
+    }
+}
+
+/// Says that the same was asked before, so that it pays to be [`Repeatable`]; in the extensions of a request.
+#[derive(Clone, Copy, Debug)]
+pub struct MayRepeat;
+
+/// An answer to one plain request.
+pub(super) struct Answer<B> {
+    /// Status line and fields, without the date and the empty line after it.
+    pub(super) head: Vec<u8>,
+    pub(super) status: StatusCode,
+    pub(super) route: RouteClass,
+    pub(super) repeat: Arc<dyn Repeat<B>>,
+}
+
+/// What is known of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    First,
+    /// It came before.
+    Repeated,
+    /// There is an answer.
+    Answered,
+}
+
+/// The answers of one server.
+pub(super) struct Answers<B> {
+    kept: Cache<Key, Arc<Answer<B>>, ByBytes>,
+    /// Marks of requests seen once, at the place that their hash gives; 0 is none.
+    seen: Box<[AtomicU32]>,
+    hasher: RandomState,
+}
+
+/// A plain request that owns its texts.
+pub(super) struct Key {
+    pub(super) is_head: bool,
+    target: Box<[u8]>,
+    none_match: Box<[u8]>,
+}
+
+impl Key {
+    fn plain(&self) -> Plain<'_> {
+        Plain { is_head: self.is_head, target: &self.target, none_match: &self.none_match }
+    }
+}
+
+impl From<Plain<'_>> for Key {
+    fn from(Plain { is_head, target, none_match }: Plain<'_>) -> Self {
+        Key { is_head, target: target.into(), none_match: none_match.into() }
+    }
+}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.plain().hash(state);
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.plain() == other.plain()
+    }
+}
+
+impl Eq for Key {}
+
+impl Equivalent<Key> for Plain<'_> {
+    fn equivalent(&self, key: &Key) -> bool {
+        *self == key.plain()
+    }
+}
+
+#[derive(Clone)]
+struct ByBytes;
+
+impl<B: 'static> Weighter<Key, Arc<Answer<B>>> for ByBytes {
+    fn weight(&self, key: &Key, answer: &Arc<Answer<B>>) -> u64 {
+        let texts = key.target.len() + key.none_match.len() + answer.head.len();
+        (ANSWER_BYTES + texts + answer.repeat.bytes_kept()) as u64
+    }
+}
+
+impl<B: 'static> Answers<B> {
+    pub(super) fn new() -> Self {
+        Answers {
+            kept: Cache::with_weighter(ANSWERS_EXPECTED, BYTES_MAX, ByBytes),
+            seen: (0..SEEN).map(|_| AtomicU32::new(0)).collect(),
+            hasher: RandomState::new(),
+        }
+    }
+
+    pub(super) fn get(&self, request: &Plain<'_>) -> Option<Arc<Answer<B>>> {
+        self.kept.get(request)
+    }
+
+    /// What is known of a request, which counts as seen from now on.
+    pub(super) fn note(&self, request: &Plain<'_>) -> Standing {
+        if self.kept.contains_key(request) {
+            return Standing::Answered;
+        }
+        // The place and the mark are of different bits. A mark that another request left by chance only has
+        // one answer kept a request too early.
+        let hash = self.hasher.hash_one(request);
+        let place = &self.seen[hash as usize % self.seen.len()];
+        let mark = (hash >> 32) as u32 | 1;
+        if place.swap(mark, Ordering::Relaxed) == mark { Standing::Repeated } else { Standing::First }
+    }
+
+    pub(super) fn keep(&self, request: Key, answer: Answer<B>) {
+        self.kept.insert(request, Arc::new(answer));
+    }
+
+    pub(super) fn forget(&self, request: &Plain<'_>) {
+        self.kept.remove(request);
+    }
+}
+
+/// The head of an answer as hyper writes it, up to the date. `None` for an answer whose head also depends on
+/// the connection or whose end is not announced.
+pub(super) fn head<B>(response: &Response<B>, is_head: bool) -> Option<Vec<u8>> {
+    let (status, fields) = (response.status(), response.headers());
+    let framed = fields.contains_key(CONTENT_LENGTH) != (status == StatusCode::NOT_MODIFIED);
+    let of_connection = [CONNECTION, TRANSFER_ENCODING, DATE].iter().any(|name| fields.contains_key(name));
+    if !framed || of_connection || status.is_informational() {
+        return None;
+    }
+    let mut line = String::with_capacity(64);
+    write!(line, "HTTP/1.1 {} {}\r\n", status.as_str(), status.canonical_reason()?).ok()?;
+    let mut head = line.into_bytes();
+    head.reserve(fields.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum());
+    // Of a body that is empty, and not only left out, hyper writes the length itself, as the last field.
+    let is_empty = |length: &HeaderValue| !is_head && length == "0";
+    let last = fields.get(CONTENT_LENGTH).filter(|length| is_empty(length)).map(|length| (&CONTENT_LENGTH, length));
+    let first = fields.iter().filter(|(name, _)| last.is_none() || *name != CONTENT_LENGTH);
+    for (name, value) in first.chain(last) {
+        head.extend_from_slice(name.as_str().as_bytes());
+        head.extend_from_slice(b": ");
+        head.extend_from_slice(value.as_bytes());
+        head.extend_from_slice(b"\r\n");
+    }
+    Some(head)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Fixed;
+
+    impl Repeat<()> for Fixed {
+        fn again(&self) -> Option<Repeated<()>> {
+            Some(Repeated::Memory(Bytes::new()))
+        }
+
+        fn bytes_kept(&self) -> usize {
+            4096
+        }
+    }
+
+    fn answer() -> Answer<()> {
+        Answer { head: vec![0; 300], status: StatusCode::OK, route: RouteClass::Blob, repeat: Arc::new(Fixed) }
+    }
+
+    fn plain(target: &str) -> Plain<'_> {
+        Plain { is_head: false, target: target.as_bytes(), none_match: b"" }
+    }
+
+    #[test]
+    fn an_answer_is_of_one_request_only() {
+        let answers = Answers::new();
+        assert_eq!(answers.note(&plain("/a")), Standing::First);
+        assert_eq!(answers.note(&plain("/a")), Standing::Repeated);
+        answers.keep(plain("/a").into(), answer());
+        assert_eq!(answers.note(&plain("/a")), Standing::Answered);
+        assert!(answers.get(&plain("/a")).is_some());
+        assert!(answers.get(&plain("/a/")).is_none());
+        assert!(answers.get(&Plain { is_head: true, ..plain("/a") }).is_none());
+        assert!(answers.get(&Plain { none_match: b"x", ..plain("/a") }).is_none());
+        // What is where one text ends and the next begins matters.
+        answers.keep(Plain { none_match: b"bc", ..plain("/a") }.into(), answer());
+        assert!(answers.get(&Plain { none_match: b"c", ..plain("/ab") }).is_none());
+        answers.forget(&plain("/a"));
+        assert!(answers.get(&plain("/a")).is_none());
+    }
+
+    #[test]
+    fn answers_are_bounded() {
+        let answers = Answers::new();
+        for number in 0..20_000 {
+            answers.keep(plain(&format!("/{number}")).into(), answer());
+            assert!(answers.kept.weight() <= BYTES_MAX);
+        }
+        assert!(answers.kept.weight() > BYTES_MAX / 2, "they are kept: {}", answers.kept.weight());
+    }
+
+    #[test]
+    fn a_head_is_kept_if_it_says_all_and_nothing_of_the_connection() {
+        let mut response = Response::new(());
+        assert_eq!(head(&response, false), None, "no length");
+        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("5"));
+        assert_eq!(head(&response, false).unwrap(), b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n");
+        for (name, value) in [(CONNECTION, "close"), (TRANSFER_ENCODING, "chunked"), (DATE, "now")] {
+            let mut response = response.clone();
+            response.headers_mut().insert(name, HeaderValue::from_static(value));
+            assert_eq!(head(&response, false), None);
+        }
+        let mut empty = Response::new(());
+        empty.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        empty.headers_mut().insert("a", HeaderValue::from_static("b"));
+        assert_eq!(head(&empty, false).unwrap(), b"HTTP/1.1 200 OK\r\na: b\r\ncontent-length: 0\r\n");
+        assert_eq!(head(&empty, true).unwrap(), b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\na: b\r\n");
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        assert_eq!(head(&response, false), None, "an announced body that does not come");
+        response.headers_mut().clear();
+        assert_eq!(head(&response, false).unwrap(), b"HTTP/1.1 304 Not Modified\r\n");
+    }
+}
