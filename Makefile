@@ -15,7 +15,7 @@ export ORLOP_CACHE := $(CACHE)
 # rustup puts cargo where a shell without its profile does not look.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: run test soak bench compare scale fuzz check
+.PHONY: run test soak bench compare scale collect fuzz check
 
 # A registry on http://127.0.0.1:8080 with its data in ./orlop-data; prints how to push an image.
 run:
@@ -62,6 +62,13 @@ compare:
 scale:
 	scripts/setup build
 	$(CARGO) bench --package orlop-benches --bench scale -- --blobs $(BLOBS) $(if $(JSON),--json $(JSON)) $(if $(STORE),--store $(STORE))
+
+# Collection of a store with BLOBS blobs: what a run costs by the share of garbage, and what clients notice of
+# it. STORE=DIR keeps the store for the next time.
+collect: BLOBS = 1000000
+collect:
+	scripts/setup build
+	$(CARGO) bench --package orlop-benches --bench collect -- --blobs $(BLOBS) $(if $(STORE),--store $(STORE))
 
 # Every fuzz target for FUZZ_SECONDS each.
 fuzz:

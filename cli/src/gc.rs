@@ -35,7 +35,8 @@ pub async fn run(arguments: &args::Gc) -> Result<(), Failure> {
     if let Err(error) = std::fs::read_dir(root) {
         return Err(Failure::new(Exit::Root, format!("cannot read the root {}: {error}", root.display())));
     }
-    let mut options = config.collection.options(&config.retention);
+    // Nobody is disturbed.
+    let mut options = Options { rests: false, ..config.collection.options(&config.retention) };
     if arguments.now {
         (options.delay, options.document_delay) = (0, 0);
     }

@@ -3,7 +3,9 @@
 //! Workload: a store of a fixed number of blobs, each needed by a named document, and garbage of
 //! 0.1, 1 and 10 per cent of that number. `plan` makes the plan; `run` plans and sweeps. An iteration
 //! is one whole collection. `settle` is the run after the store was filled, which looks at every
-//! blob once because all of them are new.
+//! blob once because all of them are new. `sweep` is 16 steps of a plan alone, the most that share a
+//! transaction: how long a push that comes at the wrong moment waits for them. Its members are taken
+//! out first; removing their content waits for a sync.
 //!
 //! ORLOP_BENCH_BLOBS sets the size of the store; the default is small enough for `make bench`.
 
@@ -11,7 +13,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput};
-use orlop_engine::{Algorithm, Batch, Digest, Edge, Engine, Options};
+use orlop_engine::{
+    Algorithm, Batch, Digest, Edge, Engine, Options,
+    collect::{Cause, STEPS_MAX, Sweep, Swept},
+};
 use orlop_gc::{Flow, Report};
 
 use crate::store::{Store, namespace};
@@ -58,7 +63,42 @@ pub fn bench(criterion: &mut Criterion) {
         });
         store.run(timed(engine.clone()));
     }
+    for (name, is_content) in [("members", false), ("contents", true)] {
+        group.throughput(Throughput::Elements(STEPS_MAX as u64));
+        group.bench_function(BenchmarkId::new("sweep", name), |bencher| {
+            bencher.iter_custom(|iterations| {
+                let mut total = Duration::ZERO;
+                for _ in 0..iterations {
+                    let [members, contents] = store.run(swept(engine.clone()));
+                    total += if is_content { contents } else { members };
+                }
+                total
+            });
+        });
+    }
     group.finish();
+}
+
+/// Pushes as many blobs as one transaction removes, and removes them: the memberships, then the
+/// contents.
+async fn swept(engine: Engine) -> [Duration; 2] {
+    fill(engine.clone(), STEPS_MAX as u64, false).await;
+    expire(engine.clone()).await;
+    let digests = (0..STEPS_MAX as u64).map(|number| Digest::of(Algorithm::Sha256, &garbage(number)));
+    let member = |digest| Sweep::Member { namespace: namespace(), digest, cause: Cause::Unneeded, delay: 0 };
+    let contents = digests.clone().map(|digest| Sweep::Content { digest, delay: 0 }).collect();
+    let mut times = [Duration::ZERO; 2];
+    for (steps, time) in [digests.map(member).collect(), contents].into_iter().zip(&mut times) {
+        let start = Instant::now();
+        let swept = engine.sweep(steps).await.expect("swept");
+        *time = start.elapsed();
+        assert!(swept.iter().all(|swept| matches!(swept, Swept::Done { .. })), "all of it is garbage");
+    }
+    times
+}
+
+fn garbage(number: u64) -> Bytes {
+    Bytes::from(format!("garbage blob {number} of the bench"))
 }
 
 fn options() -> orlop_gc::Options {
@@ -82,12 +122,12 @@ async fn timed(engine: Engine) -> Duration {
 
 /// Small new blobs, with a named document over each batch of them or without.
 async fn fill(engine: Engine, blobs: u64, is_kept: bool) {
-    let kind = if is_kept { "kept" } else { "garbage" };
     for first in (0..blobs).step_by(BATCH as usize) {
         let mut batch = Batch::new(namespace());
         let mut edges = Vec::new();
         for number in first..(first + BATCH).min(blobs) {
-            let content = Bytes::from(format!("{kind} blob {number} of the bench"));
+            let kept = || Bytes::from(format!("kept blob {number} of the bench"));
+            let content = if is_kept { kept() } else { garbage(number) };
             let digest = Digest::of(Algorithm::Sha256, &content);
             batch = batch.blob(engine.seal_bytes(digest, content).await.expect("sealed"));
             edges.push(Edge::needs(digest));

@@ -56,11 +56,11 @@ impl Collection {
         Schedule { clock: self.clock(), runs, window: self.window }
     }
 
-    /// What a run is told. Documents may have a delay of their own.
+    /// What a run beside a service is told. Documents may have a delay of their own.
     pub fn options(&self, retention: &Retention) -> Options {
         let clock = self.clock();
         let document_delay = clock.epochs(retention.delay.unwrap_or(self.delay));
-        Options { delay: clock.epochs(self.delay), document_delay, ..Options::default() }
+        Options { delay: clock.epochs(self.delay), document_delay, rests: true, ..Options::default() }
     }
 }
 

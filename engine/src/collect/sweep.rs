@@ -22,8 +22,8 @@ use crate::{
     store::Store,
 };
 
-/// Steps that share one transaction at most: pushes that come meanwhile wait for these.
-pub const STEPS_MAX: usize = 64;
+/// Steps that share one transaction at most: pushes that come meanwhile wait for these, a millisecond.
+pub const STEPS_MAX: usize = 16;
 
 /// Why a member may go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

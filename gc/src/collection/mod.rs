@@ -5,6 +5,7 @@
 //!     v planner   one snapshot: what nothing keeps, and what falls with it
 //!     v plan      the answer as a value: printed by a dry run, swept by a run
 //!     v run       steps through the engine's commit thread, a bounded number at a time
+//!       pace      short bursts of both, beside those who push and pull
 //!     v report    what went, why, and what waits
 //!   rehearsal   a run that only plans
 //!   collector   all of this in the background, one run at a time, and the clock of the epochs
@@ -14,6 +15,7 @@
 mod clock;
 mod collector;
 mod options;
+mod pace;
 mod plan;
 mod planner;
 mod rehearsal;

@@ -19,11 +19,20 @@ pub struct Options {
     pub keep: Arc<dyn Keep>,
     /// Removals after which a plan ends; the next one continues behind it. Default 4,096.
     pub plan_removals_max: usize,
+    /// Work in short bursts and rest between them for as long, beside somebody who serves. Default
+    /// false.
+    pub rests: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { delay: 9, document_delay: 9, keep: Arc::new(Rules::default()), plan_removals_max: PLAN_REMOVALS_MAX }
+        Options {
+            delay: 9,
+            document_delay: 9,
+            keep: Arc::new(Rules::default()),
+            plan_removals_max: PLAN_REMOVALS_MAX,
+            rests: false,
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use orlop_engine::{
 
 use super::{
     options::{Options, Unnamed},
+    pace::Pace,
     plan::{Kind, Plan, Reason, Removal, Step, Totals, Waiting},
 };
 
@@ -33,6 +34,7 @@ pub(super) fn plan(view: &View<'_>, options: &Options, after: Option<Candidate>)
         fallen: HashMap::new(),
         losing: HashMap::new(),
         namespaces: BTreeMap::new(),
+        pace: Pace::new(options.rests),
         plan: Plan {
             epoch: view.epoch(),
             looked_at: 0,
@@ -65,6 +67,7 @@ struct Planner<'a> {
     losing: HashMap<Digest, (u64, usize)>,
     /// Namespaces that lost members, since when.
     namespaces: BTreeMap<Namespace, u64>,
+    pace: Pace,
     plan: Plan,
 }
 
@@ -106,6 +109,7 @@ impl Planner<'_> {
                 self.visits.push(Visit { namespace, digest, standing, is_entry: true });
                 while let Some(visit) = self.visits.pop() {
                     self.visit(visit)?;
+                    self.pace.rest_blocking();
                 }
             }
             Candidate::Content { digest } => {
@@ -277,6 +281,7 @@ impl Planner<'_> {
         let mut losing: Vec<_> = std::mem::take(&mut self.losing).into_iter().collect();
         losing.sort_unstable_by_key(|(digest, _)| *digest);
         for (digest, (since, holders_going)) in losing {
+            self.pace.rest_blocking();
             let holders = self.view.holders(&digest, holders_going + 1)?;
             if holders.into_iter().any(|holder| !self.gone.contains(&(holder, digest))) {
                 continue;

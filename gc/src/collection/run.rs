@@ -9,6 +9,7 @@ use orlop_engine::{
 
 use super::{
     options::Options,
+    pace::Pace,
     plan::{Kind, Plan, Reason, Removal, Totals},
     planner,
     report::Report,
@@ -119,7 +120,9 @@ impl Run<'_> {
     }
 
     async fn sweep(&mut self, plan: &Plan) -> Result<Flow> {
+        let mut pace = Pace::new(self.options.rests);
         for steps in plan.steps.chunks(STEPS_MAX) {
+            pace.rest().await;
             let sweeps = steps.iter().map(|step| step.sweep.clone()).collect();
             let swept = self.engine.sweep(sweeps).await?;
             for (step, swept) in steps.iter().zip(swept) {

@@ -152,6 +152,7 @@ impl Pair {
             document_delay: graph.document_delay,
             keep: Arc::new(graph.rules),
             plan_removals_max: graph.plan_removals_max,
+            rests: false,
         };
         let model =
             Model { rules: graph.rules, delay: graph.delay, document_delay: graph.document_delay, ..Model::default() };

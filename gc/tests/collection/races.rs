@@ -32,7 +32,7 @@ impl Race {
     /// Collections and epochs until the clients are done.
     async fn collect(&self) {
         let keep = Arc::new(Rules { delete_unnamed: true, delete_referring: true });
-        let options = Options { delay: 0, document_delay: 0, keep, plan_removals_max: 16 };
+        let options = Options { delay: 0, document_delay: 0, keep, plan_removals_max: 16, rests: false };
         let mut seen = vec![0; self.turns.len()];
         while !self.is_over.load(Ordering::SeqCst) {
             collect(&self.engine, &options).await;

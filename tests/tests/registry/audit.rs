@@ -78,7 +78,8 @@ async fn every_change_and_every_removal_is_in_the_audit_log() {
     assert!(all.iter().all(|line| line["action"] != "GET" && line["status"] != 404), "{all:#?}");
     assert!(all.iter().all(|line| line["time"].is_string() && line["object"].is_string()), "{all:#?}");
 
-    let metrics = registry.client().get("/metrics").await.expect(200).text();
+    let metrics = registry.client().get("/metrics").await.expect(200);
+    let metrics = String::from_utf8_lossy(&metrics.body);
     assert!(metrics.contains("orlop_audit_lines_lost_total 0\n"), "{metrics}");
     registry.stop();
     registry.finish();
