@@ -20,7 +20,7 @@ use crate::{
     format::{BlobRecord, ChunkSums, FORMAT_LINE, Health, NameRecord, Placement, VERSION, keys},
     index::{Changes, Condition, Durability, Index, MemoryIndex, Outcome, Table},
     ingest::{Proven, Sealed, Upload, UploadId, UploadStatus},
-    io::{self, Disk, open_disk},
+    io::{self, Disk, Reserving, Space, open_disk},
     options::{INLINE_BYTES_LIMIT, IndexKind, Options},
     quota,
     read::{Blob, Found, Named, Referring, find, open},
@@ -55,6 +55,12 @@ impl Engine {
     pub async fn open(root: &Path, options: Options) -> Result<Engine> {
         let path = root.to_owned();
         let lock = blocking(move || prepare_root(&path)).await?;
+        let (root_path, reserve) = (root.to_owned(), options.reserve_bytes);
+        // Before the index is opened, which needs room itself.
+        let space = blocking(move || {
+            Space::open(&root_path, reserve).map_err(|source| Error::io("looking at the free space", source))
+        })
+        .await?;
         let root_path = root.to_owned();
         let backend = options.backend;
         let opened =
@@ -63,14 +69,16 @@ impl Engine {
         let index_path = root.join("index");
         let index_options = options.clone();
         let index = blocking(move || open_index(&index_path, &index_options)).await?;
-        let parts = Parts { options, index, disk: opened.disk.clone(), tier: Arc::new(LocalTier::new(opened.disk)) };
+        let disk = Reserving::new(opened.disk, space.clone());
+        let tier = Arc::new(LocalTier::new(disk.clone()));
+        let parts = Parts { options, index, disk, tier, space: Some(space) };
         Engine::over(parts, opened.backend, opened.note, Some(lock)).await
     }
 
     /// An engine over a disk and an index of the caller's: for models and simulations.
     pub async fn simulated(disk: Arc<dyn Disk>, index: Arc<dyn Index>, options: Options) -> Result<Engine> {
         let tier = Arc::new(LocalTier::new(disk.clone()));
-        let parts = Parts { options, index, disk, tier };
+        let parts = Parts { options, index, disk, tier, space: None };
         Engine::over(parts, io::Backend::Auto, None, None).await
     }
 
@@ -152,9 +160,10 @@ impl Engine {
     }
 
     /// Begins an upload whose digest will be of `algorithm` (another one costs a second pass over
-    /// the bytes). It belongs to its namespace and exists nowhere else.
+    /// the bytes). It belongs to its namespace and exists nowhere else. Errors: `NoSpace`; `Stopped`.
     pub async fn begin(&self, namespace: &Namespace, algorithm: Algorithm) -> Result<UploadId> {
         self.accepting()?;
+        self.store().admit(0)?;
         Ok(self.store().sessions.begin(self.store(), namespace, algorithm))
     }
 

@@ -13,7 +13,7 @@ use crate::{
     format::{BlobRecord, Health, Malformed},
     index::{Cached, Index, IndexError, Pair, Table, Value},
     ingest::Sessions,
-    io::{Disk, Pool},
+    io::{Disk, Pool, Space},
     options::Options,
     read::{EXTENT_BYTES, HotCache, OpenCache},
     running::Running,
@@ -34,6 +34,8 @@ pub(crate) struct Store {
     pub index: Arc<dyn Index>,
     pub disk: Arc<dyn Disk>,
     pub tier: Arc<dyn Tier>,
+    /// `None` where there is no file system to look at.
+    pub space: Option<Arc<Space>>,
     pub committer: Committer,
     pub sessions: Sessions,
     pub upload_pool: Pool,
@@ -53,18 +55,20 @@ pub(crate) struct Parts {
     pub index: Arc<dyn Index>,
     pub disk: Arc<dyn Disk>,
     pub tier: Arc<dyn Tier>,
+    pub space: Option<Arc<Space>>,
 }
 
 impl Store {
     pub fn new(parts: Parts, epoch: u64) -> Result<Self> {
-        let Parts { options, index, disk, tier } = parts;
+        let Parts { options, index, disk, tier, space } = parts;
         let counters = Arc::new(Counters::default());
         let clock = Arc::new(Clock::open(&*index, options.environment.clone())?);
-        let committer = Committer::start(index.clone(), &options, counters.clone())?;
+        let committer = Committer::start(index.clone(), space.clone(), &options, counters.clone())?;
         Ok(Store {
             index,
             disk,
             tier,
+            space,
             committer,
             sessions: Sessions::default(),
             upload_pool: Pool::new(options.upload_memory_bytes_max),
@@ -112,6 +116,16 @@ impl Store {
             if done {
                 return Ok(all);
             }
+        }
+    }
+
+    /// Whether new content of so many bytes may begin. Errors: `NoSpace`.
+    pub fn admit(&self, bytes: u64) -> Result<()> {
+        match &self.space {
+            Some(space) => {
+                space.admit(bytes).map(drop).map_err(|source| Error::io("looking at the free space", source))
+            }
+            None => Ok(()),
         }
     }
 

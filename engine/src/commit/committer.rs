@@ -16,6 +16,7 @@ use super::transaction::{Overlay, Transaction, to_changes};
 use crate::{
     error::{Error, Result},
     index::{Durability, Index, IndexError},
+    io::Space,
     options::Options,
     statistics::{Counters, add},
     store::index_error,
@@ -41,11 +42,16 @@ pub(crate) struct Committer {
 }
 
 impl Committer {
-    pub fn start(index: Arc<dyn Index>, options: &Options, counters: Arc<Counters>) -> Result<Self> {
+    pub fn start(
+        index: Arc<dyn Index>,
+        space: Option<Arc<Space>>,
+        options: &Options,
+        counters: Arc<Counters>,
+    ) -> Result<Self> {
         let (queue, requests) = mpsc::channel(options.commit_queue_max);
         let stopped = Arc::new(OnceLock::new());
         let worker =
-            Worker { index, requests, group_max: options.commit_group_max, stopped: stopped.clone(), counters };
+            Worker { index, space, requests, group_max: options.commit_group_max, stopped: stopped.clone(), counters };
         let thread = std::thread::Builder::new()
             .name("commit".to_owned())
             .spawn(move || worker.run())
@@ -97,6 +103,7 @@ impl Drop for Committer {
 
 struct Worker {
     index: Arc<dyn Index>,
+    space: Option<Arc<Space>>,
     requests: mpsc::Receiver<Request>,
     group_max: usize,
     stopped: Arc<OnceLock<String>>,
@@ -146,6 +153,9 @@ impl Worker {
         add(&self.counters.commits, accepted.len() as u64);
         if durability == Durability::Synced {
             add(&self.counters.commit_syncs, 1);
+        }
+        if let Some(space) = &self.space {
+            space.tend();
         }
         match self.index.write(&to_changes(overlay), durability) {
             Ok(_) => accepted.into_iter().for_each(|reply| drop(reply.send(Ok(())))),
