@@ -14,6 +14,8 @@ mod hot;
 mod names;
 #[path = "store/quotas.rs"]
 mod quotas;
+#[path = "store/rot.rs"]
+mod rot;
 #[path = "store/uploads.rs"]
 mod uploads;
 #[path = "store/usage.rs"]
