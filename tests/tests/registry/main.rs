@@ -4,7 +4,10 @@
 
 mod badinput;
 mod clients;
+mod crash;
 mod durability;
+mod full;
 mod large;
 mod protocol;
+mod rig;
 mod soak;
