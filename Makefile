@@ -10,12 +10,13 @@ FUZZ_SECONDS ?= 30
 REPEAT ?= 3
 BLOBS ?= 10000000
 SECONDS ?= 600
+SEED ?= 1
 
 export ORLOP_CACHE := $(CACHE)
 # rustup puts cargo where a shell without its profile does not look.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: run test soak bench compare scale collect fuzz check
+.PHONY: run test soak crash bench compare scale collect fuzz check
 
 # A registry on http://127.0.0.1:8080 with its data in ./orlop-data; prints how to push an image.
 run:
@@ -41,6 +42,16 @@ soak:
 	$(CARGO) build --release $(ASSERTIONS) --workspace --bins --tests
 	ORLOP_SOAK_SECONDS=$(SECONDS) $(CARGO) test --release $(ASSERTIONS) -p orlop-tests --test registry soak
 	ORLOP_GRAPHS=100000 $(CARGO) test --release $(ASSERTIONS) -p orlop-gc --test collection graphs
+
+# Never lose, never lie (docs/reliability.md): the model crashed everywhere, rot, a disk filled a hundred
+# times, and SIGKILL under verifying clients for SECONDS. Each prints what it did; SEED repeats a run.
+crash:
+	scripts/setup test
+	$(CARGO) build --release $(ASSERTIONS) --workspace --bins --tests
+	ORLOP_RIG_SEED=$(SEED) ORLOP_MODEL_STATES=1000000 $(CARGO) test --release $(ASSERTIONS) -p orlop-gc --test crashes -- --nocapture
+	ORLOP_RIG_SEED=$(SEED) ORLOP_ROT_HARMS=20000 $(CARGO) test --release $(ASSERTIONS) -p orlop-engine --test store rot -- --nocapture
+	ORLOP_RIG_SEED=$(SEED) ORLOP_FULL_ROUNDS=100 $(CARGO) test --release $(ASSERTIONS) -p orlop-tests --test registry full -- --nocapture
+	ORLOP_RIG_SEED=$(SEED) ORLOP_CRASH_SECONDS=$(SECONDS) $(CARGO) test --release $(ASSERTIONS) -p orlop-tests --test registry crash -- --nocapture
 
 # Criterion benches of every stage; reports in target/criterion.
 bench:

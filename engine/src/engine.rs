@@ -21,7 +21,7 @@ use crate::{
     format::{BlobRecord, ChunkSums, FORMAT_LINE, Health, NameRecord, Placement, VERSION, keys},
     index::{Changes, Condition, Durability, Index, MemoryIndex, Outcome, Table},
     ingest::{Proven, Sealed, Upload, UploadId, UploadStatus},
-    io::{self, Disk, open_disk},
+    io::{self, Disk, Reserving, Space, open_disk},
     journal,
     options::{INLINE_BYTES_LIMIT, IndexKind, Options},
     quota,
@@ -58,6 +58,12 @@ impl Engine {
     pub async fn open(root: &Path, options: Options) -> Result<Engine> {
         let path = root.to_owned();
         let lock = blocking(move || prepare_root(&path)).await?;
+        let (root_path, reserve) = (root.to_owned(), options.reserve_bytes);
+        // Before the index is opened, which needs room itself.
+        let space = blocking(move || {
+            Space::open(&root_path, reserve).map_err(|source| Error::io("looking at the free space", source))
+        })
+        .await?;
         let root_path = root.to_owned();
         let backend = options.backend;
         let opened =
@@ -68,8 +74,9 @@ impl Engine {
         let index = blocking(move || open_index(&root_path, &index_options)).await?;
         let is_kept = options.journal && options.index != IndexKind::Memory;
         let journal = is_kept.then(|| root.join(journal::DIRECTORY));
-        let tier = Arc::new(LocalTier::new(opened.disk.clone()));
-        let parts = Parts { options, index, disk: opened.disk, tier, journal };
+        let disk = Reserving::new(opened.disk, space.clone());
+        let tier = Arc::new(LocalTier::new(disk.clone()));
+        let parts = Parts { options, index, disk, tier, journal, space: Some(space) };
         Engine::over(parts, opened.backend, opened.note, Some(lock)).await
     }
 
@@ -78,7 +85,7 @@ impl Engine {
         // The order in which threads end their work is in no seed.
         let options = Options { hash_threads: 0, ..options };
         let tier = Arc::new(LocalTier::new(disk.clone()));
-        let parts = Parts { options, index, disk, tier, journal: None };
+        let parts = Parts { options, index, disk, tier, journal: None, space: None };
         Engine::over(parts, io::Backend::Auto, None, None).await
     }
 
@@ -89,8 +96,9 @@ impl Engine {
         journal: &Path,
         options: Options,
     ) -> Result<Engine> {
+        let options = Options { hash_threads: 0, ..options };
         let tier = Arc::new(LocalTier::new(disk.clone()));
-        let parts = Parts { options, index, disk, tier, journal: Some(journal.to_owned()) };
+        let parts = Parts { options, index, disk, tier, journal: Some(journal.to_owned()), space: None };
         Engine::over(parts, io::Backend::Auto, None, None).await
     }
 
@@ -193,9 +201,10 @@ impl Engine {
     }
 
     /// Begins an upload whose digest will be of `algorithm` (another one costs a second pass over
-    /// the bytes). It belongs to its namespace and exists nowhere else.
+    /// the bytes). It belongs to its namespace and exists nowhere else. Errors: `NoSpace`; `Stopped`.
     pub async fn begin(&self, namespace: &Namespace, algorithm: Algorithm) -> Result<UploadId> {
         self.accepting()?;
+        self.store().admit(0)?;
         Ok(self.store().sessions.begin(self.store(), namespace, algorithm))
     }
 

@@ -30,6 +30,9 @@ pub struct Options {
     /// Content larger than this is refused. Default 64 GiB: there the checksum chunks reach
     /// 4 MiB, the most a reader should hold before it can send the first byte.
     pub blob_bytes_max: u64,
+    /// Bytes of the file system that content leaves free for the index, so that deleting and collecting
+    /// work on a full disk. Default: a hundredth of it, at least 64 MiB, at most 4 GiB or an eighth.
+    pub reserve_bytes: Option<u64>,
     /// Memory for the index's block cache in bytes. Default 64 MiB.
     pub cache_bytes: usize,
     /// Memory for verified bytes of files that are read again and again, beside what the operating
@@ -78,6 +81,7 @@ impl Default for Options {
             index: IndexKind::Rocks,
             inline_bytes_max: 64 << 10,
             blob_bytes_max: 64 << 30,
+            reserve_bytes: None,
             cache_bytes: 64 << 20,
             hot_bytes_max: 64 << 20,
             upload_memory_bytes_max: 256 << 20,

@@ -11,12 +11,12 @@ use crate::{
     Digest,
     clock::Clock,
     collect::Leases,
-    commit::{Committer, decoded},
+    commit::{Committer, Targets, decoded},
     error::{Error, Result},
     format::{BlobRecord, Health, Malformed},
     index::{Cached, Index, IndexError, Pair, Table, Value},
     ingest::{Ahead, HashThreads, Sessions},
-    io::{Disk, Pool},
+    io::{Disk, Pool, Space},
     journal::Journal,
     options::Options,
     read::{EXTENT_BYTES, HotCache, Marks, OpenCache},
@@ -38,6 +38,8 @@ pub(crate) struct Store {
     pub index: Arc<dyn Index>,
     pub disk: Arc<dyn Disk>,
     pub tier: Arc<dyn Tier>,
+    /// `None` where there is no file system to look at.
+    pub space: Option<Arc<Space>>,
     pub committer: Committer,
     /// Closed after the commit thread, which appends to it.
     pub journal: Option<Journal>,
@@ -67,22 +69,25 @@ pub(crate) struct Parts {
     pub tier: Arc<dyn Tier>,
     /// The directory of the journal, if there is to be one.
     pub journal: Option<PathBuf>,
+    pub space: Option<Arc<Space>>,
 }
 
 impl Store {
     /// Blocks on the disk.
     pub fn new(parts: Parts, epoch: u64) -> Result<Self> {
-        let Parts { options, index, disk, tier, journal } = parts;
+        let Parts { options, index, disk, tier, journal, space } = parts;
         let counters = Arc::new(Counters::default());
         let clock = Arc::new(Clock::open(&*index, options.environment.clone())?);
         let journal = journal.map(|path| Journal::open(index.clone(), &path, &options.environment, counters.clone()));
         let (journal, appender) = journal.transpose()?.unzip();
         let marks = Arc::new(Marks::new());
-        let committer = Committer::start(index.clone(), appender, marks.clone(), &options, counters.clone())?;
+        let targets = Targets { index: index.clone(), journal: appender, marks: marks.clone(), space: space.clone() };
+        let committer = Committer::start(targets, &options, counters.clone())?;
         Ok(Store {
             index,
             disk,
             tier,
+            space,
             committer,
             journal,
             sessions: Sessions::default(),
@@ -135,6 +140,16 @@ impl Store {
             if done {
                 return Ok(all);
             }
+        }
+    }
+
+    /// Whether new content of so many bytes may begin. Errors: `NoSpace`.
+    pub fn admit(&self, bytes: u64) -> Result<()> {
+        match &self.space {
+            Some(space) => {
+                space.admit(bytes).map(drop).map_err(|source| Error::io("looking at the free space", source))
+            }
+            None => Ok(()),
         }
     }
 

@@ -22,6 +22,8 @@ mod quotas;
 mod rebuild;
 #[path = "store/reservations.rs"]
 mod reservations;
+#[path = "store/rot.rs"]
+mod rot;
 #[path = "store/uploads.rs"]
 mod uploads;
 #[path = "store/usage.rs"]

@@ -5,6 +5,7 @@
 //! built. Every test ends with [`Registry::finish`], which asserts a clean stop and runs
 //! `orlop check` over the store.
 
+pub mod collection;
 pub mod disk;
 pub mod http;
 pub mod kept;
@@ -13,8 +14,10 @@ pub mod process;
 pub mod programs;
 pub mod registry;
 pub mod repository;
+pub mod small_disk;
 pub mod stream;
 pub mod tls;
+pub mod verify;
 pub mod zot;
 
 pub use http::{Answer, Client};
@@ -22,4 +25,5 @@ pub use kept::Kept;
 pub use layout::Layout;
 pub use registry::{Io, Options, Registry};
 pub use repository::Repository;
+pub use small_disk::SmallDisk;
 pub use zot::ZotRoot;

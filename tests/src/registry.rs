@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     thread,
+    time::Duration,
 };
 
 use rustix::process::Signal;
@@ -13,7 +14,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
-    Client, Repository, disk,
+    Client, Repository, SmallDisk, disk,
     process::{Ended, Process, run},
     tls::Certificates,
 };
@@ -51,6 +52,8 @@ pub struct Options {
     pub tls: bool,
     /// Further configuration, merged over the harness's own.
     pub config: Option<Value>,
+    /// A file system of its own with so many bytes for the store. [`SmallDisk`] says what it needs.
+    pub disk_bytes: Option<u64>,
 }
 
 impl Options {
@@ -71,6 +74,8 @@ pub struct Registry {
     address: SocketAddr,
     options: Options,
     certificates: Option<Certificates>,
+    // Unmounted before its directory is removed: fields are dropped in order.
+    small_disk: Option<SmallDisk>,
     directory: TempDir,
     finished: bool,
 }
@@ -83,11 +88,14 @@ impl Registry {
     pub async fn start(options: Options) -> Self {
         let directory = disk::temporary_directory();
         let certificates = options.tls.then(|| Certificates::write(directory.path()));
+        let mount = |bytes| SmallDisk::mount(directory.path(), bytes).unwrap_or_else(|error| panic!("{error}"));
+        let small_disk = options.disk_bytes.map(mount);
         let mut registry = Self {
             process: None,
             address: ([127, 0, 0, 1], 0).into(),
             options,
             certificates,
+            small_disk,
             directory,
             finished: false,
         };
@@ -108,6 +116,19 @@ impl Registry {
         self.process = Some(process);
         let ready = self.client().get("/readyz").await;
         assert_eq!(ready.status, 200, "/readyz once it listens: {ready:?}");
+    }
+
+    /// Starts it on the same root and kills it after a while, ready or not: a crash during recovery.
+    pub async fn start_and_kill(&mut self, after: Duration) {
+        assert!(self.process.is_none(), "the registry still runs");
+        self.process = Some(Process::spawn(&mut self.serve_command()));
+        tokio::time::sleep(after).await;
+        self.kill();
+    }
+
+    /// Further configuration, from the next start on.
+    pub fn reconfigure(&mut self, config: Value) {
+        self.options.config = Some(config);
     }
 
     /// The command that serves this root, with its configuration written anew.
@@ -137,7 +158,13 @@ impl Registry {
 
     /// The store's directory.
     pub fn root(&self) -> PathBuf {
-        self.directory.path().join("root")
+        let parent = self.small_disk.as_ref().map_or(self.directory.path(), SmallDisk::path);
+        parent.join("root")
+    }
+
+    /// The file system of its own, if it has one.
+    pub fn small_disk(&self) -> Option<&SmallDisk> {
+        self.small_disk.as_ref()
     }
 
     /// A directory for the test's own files, removed with the store.

@@ -62,6 +62,10 @@ pub const KEYS: &[Key] = &[
     Key { path: "storage.inlineBytesMax", set: inline_bytes_max },
     Key { path: "storage.blobBytesMax", set: blob_bytes_max },
     Key {
+        path: "storage.reserveBytes",
+        set: |config, value| bytes(value).map(|bytes| config.engine.reserve_bytes = Some(bytes as u64)),
+    },
+    Key {
         path: "storage.cacheBytes",
         set: |config, value| bytes(value).map(|bytes| config.engine.cache_bytes = bytes),
     },

@@ -16,6 +16,7 @@ use super::transaction::{Overlay, Transaction, to_changes};
 use crate::{
     error::{Error, Result},
     index::{Durability, Index, IndexError},
+    io::Space,
     journal::Appender,
     options::Options,
     read::Marks,
@@ -43,18 +44,12 @@ pub(crate) struct Committer {
 }
 
 impl Committer {
-    /// Starts the thread. It appends every group to the journal, if there is one.
-    pub fn start(
-        index: Arc<dyn Index>,
-        journal: Option<Appender>,
-        marks: Arc<Marks>,
-        options: &Options,
-        counters: Arc<Counters>,
-    ) -> Result<Self> {
+    /// Starts the thread.
+    pub fn start(targets: Targets, options: &Options, counters: Arc<Counters>) -> Result<Self> {
         let (queue, requests) = mpsc::channel(options.commit_queue_max);
         let stopped = Arc::new(OnceLock::new());
         let group_max = options.commit_group_max;
-        let worker = Worker { index, journal, marks, requests, group_max, stopped: stopped.clone(), counters };
+        let worker = Worker { targets, requests, group_max, stopped: stopped.clone(), counters };
         let thread = std::thread::Builder::new()
             .name("commit".to_owned())
             .spawn(move || worker.run())
@@ -104,10 +99,18 @@ impl Drop for Committer {
     }
 }
 
+/// What the thread writes to, and whom it tells.
+pub(crate) struct Targets {
+    pub index: Arc<dyn Index>,
+    /// Gets every group before the index does.
+    pub journal: Option<Appender>,
+    pub marks: Arc<Marks>,
+    /// `None` where there is no file system to look at.
+    pub space: Option<Arc<Space>>,
+}
+
 struct Worker {
-    index: Arc<dyn Index>,
-    journal: Option<Appender>,
-    marks: Arc<Marks>,
+    targets: Targets,
     requests: mpsc::Receiver<Request>,
     group_max: usize,
     stopped: Arc<OnceLock<String>>,
@@ -132,7 +135,7 @@ impl Worker {
         let mut accepted = Vec::new();
         let mut next = Some(first);
         while let Some(request) = next {
-            let mut transaction = Transaction::new(&*self.index, &overlay);
+            let mut transaction = Transaction::new(&*self.targets.index, &overlay);
             match (request.decide)(&mut transaction) {
                 Ok(()) => {
                     let own = transaction.into_overlay();
@@ -158,16 +161,19 @@ impl Worker {
         if durability == Durability::Synced {
             add(&self.counters.commit_syncs, 1);
         }
+        if let Some(space) = &self.targets.space {
+            space.tend();
+        }
         // Before the index: what is acknowledged then survives the end of the process in both, and
         // the next opening cuts off what the index did not get.
-        if let Some(journal) = &mut self.journal {
+        if let Some(journal) = &mut self.targets.journal {
             journal.append(&mut overlay);
         }
         let changes = to_changes(overlay);
-        self.marks.raise(&changes);
-        let written = self.index.write(&changes, durability);
+        self.targets.marks.raise(&changes);
+        let written = self.targets.index.write(&changes, durability);
         // Also after a failure: what became of the write is unknown.
-        self.marks.raise(&changes);
+        self.targets.marks.raise(&changes);
         match written {
             Ok(_) => accepted.into_iter().for_each(|reply| drop(reply.send(Ok(())))),
             Err(error) => self.stop(&error, accepted),

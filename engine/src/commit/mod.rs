@@ -11,7 +11,7 @@ mod transaction;
 
 pub(crate) use apply::{Change, epoch, epoch_of, malformed};
 pub use batch::{Batch, Edge, EdgeKind, Receipt, Removal};
-pub(crate) use committer::Committer;
+pub(crate) use committer::{Committer, Targets};
 #[cfg(test)]
 pub(crate) use transaction::to_changes;
 pub(crate) use transaction::{Overlay, Transaction, decoded, decoded_u64};

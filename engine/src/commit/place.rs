@@ -70,6 +70,13 @@ struct Placing {
 impl Placing {
     /// Brings what is sealed to its final place, unless the same content is stored already.
     async fn place_all(&mut self, store: &Store, steps: &mut [Step]) -> Result<()> {
+        let added = |step: &Step| match step {
+            Step::Content { sealed, .. } => Some(sealed.proven.inline.len() as u64),
+            _ => None,
+        };
+        if steps.iter().any(|step| added(step).is_some()) {
+            store.admit(steps.iter().filter_map(added).sum())?;
+        }
         let mut unplaced = Vec::new();
         for step in steps {
             let Step::Content { sealed, .. } = step else { continue };

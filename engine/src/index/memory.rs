@@ -33,6 +33,7 @@ struct State {
     /// Batches after `durable` in the order of their writes, each whole.
     buffered: Vec<Vec<Write>>,
     device: Device,
+    ignores_syncs: bool,
 }
 
 /// What the simulated device does with the next write.
@@ -80,11 +81,11 @@ impl State {
         self.device.accept(batch)?;
         self.visible.apply(batch);
         match durability {
-            Durability::Synced => {
+            Durability::Synced if !self.ignores_syncs => {
                 self.durable = self.visible.clone();
                 self.buffered.clear();
             }
-            Durability::Buffered => self.buffered.push(batch.to_vec()),
+            Durability::Synced | Durability::Buffered => self.buffered.push(batch.to_vec()),
         }
         if self.buffered.len() > BUFFERED_BATCHES_MAX {
             let oldest = self.buffered.remove(0);
@@ -137,6 +138,18 @@ impl MemoryIndex {
     /// the index on disk refuses all writes after a failed one. Conflicts do not count.
     pub fn fail_writes_after(&self, writes: u64) {
         self.state_mut().device = Device::Failing { writes_left: writes };
+    }
+
+    /// From now on a synced write is as durable as a buffered one: what must not go unnoticed by any
+    /// test that is to find a missing sync.
+    pub fn ignore_syncs(&self) {
+        self.state_mut().ignores_syncs = true;
+    }
+
+    /// How many writes a crash may leave or take: 0 leaves one state.
+    pub fn uncertain(&self) -> usize {
+        let state = self.state();
+        state.buffered.len() + usize::from(matches!(state.device, Device::Failed { .. }))
     }
 
     // Nothing that runs under the lock panics, so a poisoned lock still guards a whole state.

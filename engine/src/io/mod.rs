@@ -17,19 +17,23 @@ pub(crate) mod foreign;
 mod local;
 mod path;
 mod priority;
+mod reserving;
 #[cfg(feature = "ring")]
 mod ring;
 mod root;
 pub mod sim;
+mod space;
 mod threads;
 
 pub use buffer::{ALIGNMENT, Buffer, Pool};
 pub use local::{Backend, Opened, open_disk};
 pub use path::StorePath;
 pub use priority::lower_priority;
+pub(crate) use reserving::Reserving;
 #[cfg(feature = "ring")]
 pub use ring::Ring;
-pub use sim::SimDisk;
+pub use sim::{SimDisk, Synced};
+pub(crate) use space::Space;
 pub use threads::Threads;
 
 /// An operation under way. Dropping it abandons the answer, never the operation: a buffer that

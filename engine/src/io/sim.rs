@@ -15,7 +15,8 @@
 //! - Bytes and names covered by a sync stay as they are.
 //!
 //! Damage of the medium is injected with [`SimDisk::corrupt`], errors with [`SimDisk::fail_at`],
-//! the end of power with [`SimDisk::crash_after`]. Everything follows from the seeds and from the
+//! the end of power with [`SimDisk::crash_after`], a device that lies with [`SimDisk::ignore_syncs`].
+//! Everything follows from the seeds and from the
 //! order of the calls.
 
 use std::{
@@ -41,6 +42,15 @@ const TURNS_END: usize = 4;
 /// Bytes of one file. A file that would grow beyond it gets ENOSPC.
 const FILE_BYTES_MAX: u64 = 4 << 30;
 
+/// What a sync makes durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Synced {
+    /// The bytes of a file.
+    Bytes,
+    /// The names in a directory.
+    Names,
+}
+
 /// A simulated disk. Cloning shares it: keep a clone to inject faults.
 #[derive(Clone)]
 pub struct SimDisk(Arc<Shared>);
@@ -55,6 +65,7 @@ struct State {
     operations: u64,
     crash_at: Option<u64>,
     failures: BTreeMap<u64, i32>,
+    ignored: Option<Synced>,
 }
 
 /// What a [`Handle`] of this disk holds.
@@ -75,7 +86,7 @@ impl SimDisk {
     }
 
     fn with(names: Names, random: Random) -> Self {
-        let state = State { names, random, operations: 0, crash_at: None, failures: BTreeMap::new() };
+        let state = State { names, random, operations: 0, crash_at: None, failures: BTreeMap::new(), ignored: None };
         SimDisk(Arc::new(Shared { state: Mutex::new(state) }))
     }
 
@@ -95,6 +106,17 @@ impl SimDisk {
     /// like this leaves its file in doubt for good.
     pub fn fail_at(&self, operation: u64, errno: i32) {
         self.state().failures.insert(operation, errno);
+    }
+
+    /// From now on, syncs of one kind succeed and make nothing durable: what must not go unnoticed by
+    /// any test that is to find a missing sync.
+    pub fn ignore_syncs(&self, kind: Synced) {
+        self.state().ignored = Some(kind);
+    }
+
+    /// How many things may come out in more than one way if it crashes now: 0 leaves one state.
+    pub fn uncertain(&self) -> usize {
+        self.state().names.uncertain()
     }
 
     /// A new disk in one of the states that a crash now may leave, chosen by `seed`. This disk is
@@ -241,7 +263,9 @@ impl Disk for SimDisk {
         let op = self.operate(|state| {
             performed.set(true);
             match &node.target {
+                Target::File { file, .. } if state.ignored == Some(Synced::Bytes) => file.content().cut(len)?,
                 Target::File { file, .. } => file.content().sync(len)?,
+                Target::Directory(_) if state.ignored == Some(Synced::Names) => {}
                 Target::Directory(path) => state.names.sync(path),
             }
             Ok(())

@@ -5,10 +5,13 @@
 mod audit;
 mod badinput;
 mod clients;
+mod crash;
 mod durability;
+mod full;
 mod import;
 mod large;
 mod protocol;
 mod rebuild;
+mod rig;
 mod scrub;
 mod soak;

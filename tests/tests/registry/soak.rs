@@ -12,7 +12,9 @@ use std::{
 use bytes::Bytes;
 use http::Method;
 use orlop_tests::{
-    Answer, Kept, Options, Registry, disk,
+    Answer, Kept, Options, Registry,
+    collection::settled,
+    disk,
     http::{Failure, full, request_with},
     repository::{IMAGE_INDEX, IMAGE_MANIFEST, Manifest, image_config, with_query},
     stream::{Random, bytes, sha256},
@@ -308,20 +310,4 @@ async fn collections_back_to_back_lose_nothing_and_leave_nothing() {
     let checked = registry.check();
     assert!(checked.stdout.contains("0 blobs (0 bytes), 0 members, 0 names, 0 edges"), "{}", checked.stdout);
     registry.finish();
-}
-
-/// Waits until collection found nothing more to keep or remove; its status then.
-async fn settled(registry: &Registry) -> serde_json::Value {
-    let client = registry.client();
-    let deadline = Instant::now() + orlop_tests::process::PATIENCE;
-    loop {
-        let status = client.get("/v2/_orlop/gc").await.expect(200).json();
-        let catalog = client.get("/v2/_catalog").await.expect(200).json();
-        // What is looked at in a run is all that is on the table.
-        if catalog["repositories"] == json!([]) && status["last"]["looked_at"] == 0 {
-            return status;
-        }
-        assert!(Instant::now() < deadline, "garbage is left: {status}, {catalog}");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
 }

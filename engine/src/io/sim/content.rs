@@ -55,13 +55,24 @@ impl Content {
         }
     }
 
-    pub(super) fn sync(&mut self, len: Option<u64>) -> io::Result<()> {
+    /// Cuts the file, if a length is given.
+    pub(super) fn cut(&mut self, len: Option<u64>) -> io::Result<()> {
         if let Some(len) = len {
             check::cut(self.current.len() as u64, len)?;
             let len = usize::try_from(len).expect("not longer than the bytes in memory");
             self.current.truncate(len);
             self.lengths.push(len);
         }
+        Ok(())
+    }
+
+    /// How many sectors and lengths a crash may leave in more than one way.
+    pub(super) fn uncertain(&self) -> usize {
+        self.pending.len() + usize::from(!self.lengths.is_empty())
+    }
+
+    pub(super) fn sync(&mut self, len: Option<u64>) -> io::Result<()> {
+        self.cut(len)?;
         if self.abandoned {
             return Ok(());
         }

@@ -109,6 +109,15 @@ impl Names {
         Ok(())
     }
 
+    /// How much a crash now may leave in more than one way.
+    pub(super) fn uncertain(&self) -> usize {
+        let of_name = |versions: &Versions| {
+            let files = versions.iter().flatten().map(|file| file.content().uncertain());
+            versions.len() - 1 + files.sum::<usize>()
+        };
+        self.files.values().map(of_name).sum()
+    }
+
     /// What is there after a crash now: every name as it was at some moment since it was last
     /// durable, independently of the others.
     pub(super) fn crashed(&self, random: &mut Random) -> Names {
