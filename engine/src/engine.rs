@@ -19,7 +19,7 @@ use crate::{
     error::{Error, Result, What},
     format::{BlobRecord, ChunkSums, FORMAT_LINE, Health, NameRecord, Placement, VERSION, keys},
     index::{Changes, Condition, Durability, Index, MemoryIndex, Outcome, Table},
-    ingest::{Proven, Sealed, Upload, UploadId, UploadStatus},
+    ingest::{Proven, Sealed, Upload, UploadId, UploadStatus, UploadsMax},
     io::{self, Disk, open_disk},
     options::{INLINE_BYTES_LIMIT, IndexKind, Options},
     quota,
@@ -154,8 +154,13 @@ impl Engine {
     /// Begins an upload whose digest will be of `algorithm` (another one costs a second pass over
     /// the bytes). It belongs to its namespace and exists nowhere else.
     pub async fn begin(&self, namespace: &Namespace, algorithm: Algorithm) -> Result<UploadId> {
+        self.begin_within(namespace, algorithm, UploadsMax::UNLIMITED).await
+    }
+
+    /// Like [`Engine::begin`], unless there are too many uploads already. Errors: `TooManyUploads`.
+    pub async fn begin_within(&self, namespace: &Namespace, algorithm: Algorithm, max: UploadsMax) -> Result<UploadId> {
         self.accepting()?;
-        Ok(self.store().sessions.begin(self.store(), namespace, algorithm))
+        self.store().sessions.begin(self.store(), namespace, algorithm, max)
     }
 
     /// Where an upload stands. Errors: `NotFound`.

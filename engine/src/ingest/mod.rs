@@ -4,6 +4,7 @@
 //! What has become true: the bytes lie in the store's file system (or in memory, if small) and
 //! have the digest they were announced with. Not yet: durable, visible.
 
+mod crowd;
 mod file;
 mod filling;
 mod held;
@@ -12,6 +13,7 @@ mod sealed;
 mod session;
 mod upload;
 
+pub use crowd::UploadsMax;
 pub use sealed::Sealed;
 pub(crate) use sealed::{Proven, Staged};
 pub(crate) use session::{Sessions, uploads_path};
