@@ -61,6 +61,8 @@ impl Engine {
             blocking(move || open_disk(&root_path, backend).map_err(|source| Error::io("opening the root", source)))
                 .await?;
         let index_path = root.join("index");
+        let own_path = index_path.clone();
+        blocking(move || require_own_directory(&own_path)).await?;
         let index_options = options.clone();
         let index = blocking(move || open_index(&index_path, &index_options)).await?;
         let parts = Parts { options, index, disk: opened.disk.clone(), tier: Arc::new(LocalTier::new(opened.disk)) };
@@ -344,6 +346,20 @@ pub(crate) fn check_root_format(root: &Path) -> Result<bool> {
         }
     }
     Ok(true)
+}
+
+/// Every other path below the root is resolved without following a symbolic link; the index opens its
+/// files by itself, so its directory is looked at before. A root that is a link is the operator's wish.
+fn require_own_directory(path: &Path) -> Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_dir() => Ok(()),
+        Ok(_) => {
+            let reason = "a directory of its own was expected, links are not followed; move it back".to_owned();
+            Err(Error::Foreign { path: path.to_owned(), reason })
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(Error::io("looking at the index", error)),
+    }
 }
 
 /// The format line appears whole or not at all, also after a crash.
