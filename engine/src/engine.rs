@@ -304,6 +304,11 @@ impl Drop for Inner {
     }
 }
 
+/// Changes of the index in memory, in bytes, however little it may cache: with less it would write many
+/// tiny files.
+#[cfg(feature = "rocks")]
+const WRITE_BUFFER_BYTES_MIN: usize = 8 << 20;
+
 /// Makes the root, takes its lock, and writes or checks its format line.
 fn prepare_root(root: &Path) -> Result<File> {
     use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -378,7 +383,10 @@ fn open_index(path: &Path, options: &Options) -> Result<Arc<dyn Index>> {
         IndexKind::Memory => Ok(Arc::new(MemoryIndex::default())),
         #[cfg(feature = "rocks")]
         IndexKind::Rocks => {
-            let rocks = crate::index::RocksOptions { cache_bytes: options.cache_bytes, ..Default::default() };
+            let default = crate::index::RocksOptions::default();
+            // Whoever has little memory for what is read has little for what is to be written.
+            let write_buffer_bytes = default.write_buffer_bytes.min(options.cache_bytes.max(WRITE_BUFFER_BYTES_MIN));
+            let rocks = crate::index::RocksOptions { cache_bytes: options.cache_bytes, write_buffer_bytes, ..default };
             let index = crate::index::RocksIndex::open(path, rocks).map_err(|error| match index_error(error) {
                 Error::Store { reason, .. } => Error::Store { path: path.to_owned(), reason },
                 Error::InUse { .. } => Error::InUse { path: path.to_owned() },
