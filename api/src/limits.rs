@@ -217,6 +217,12 @@ limits! {
         "A peer that cannot answer for 20 s has gone.";
 
     // The distribution protocol.
+    uploads_max = 50_000, 1 => 10_000_000, Count,
+        "Unfinished uploads of all repositories. 429 beyond it.",
+        "At 2 KiB each they take at most 100 MiB of memory; those that nobody goes on with are collected.";
+    uploads_per_repository_max = 10_000, 1 => 10_000_000, Count,
+        "Unfinished uploads of one repository. 429 beyond it.",
+        "A thousand machines that push ten layers each at once; no repository uses up what all have.";
     manifest_bytes_max = MANIFEST_BYTES_MAX as u64, KIB => MANIFEST_BYTES_MAX as u64, Bytes,
         "Bytes of a manifest. 413 beyond it.",
         "The least a registry should accept by the distribution specification, and what others cap at.";

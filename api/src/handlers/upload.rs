@@ -35,7 +35,7 @@ pub async fn start(scope: &Scope<'_>, query: &Query<'_>, headers: &HeaderMap, bo
         return monolithic(scope, digest, headers, body).await;
     }
     let algorithm = query.algorithm()?.unwrap_or(Algorithm::Sha256);
-    let id = scope.engine.begin(&scope.namespace, algorithm).await.map_err(Failure::blob)?;
+    let id = scope.begin(algorithm).await?;
     Ok(progress(StatusCode::ACCEPTED, scope.repository, id, 0))
 }
 
@@ -55,7 +55,7 @@ async fn take_over(scope: &Scope<'_>, mount: Mount) -> Outcome<Option<Response<R
 /// The whole upload in one request. Nothing of it is left unless all of it is right.
 async fn monolithic(scope: &Scope<'_>, digest: Digest, headers: &HeaderMap, body: &mut impl Incoming) -> Outcome {
     let length = incoming::content_length(headers);
-    let id = scope.engine.begin(&scope.namespace, digest.algorithm()).await.map_err(Failure::blob)?;
+    let id = scope.begin(digest.algorithm()).await?;
     let upload = scope.engine.resume(&scope.namespace, id).await.map_err(Failure::blob)?;
     let mut whole = Whole(Some(upload));
     let upload = whole.upload();
