@@ -16,6 +16,7 @@ use tokio::{net::TcpStream, select, sync::watch, time::timeout};
 use super::{
     Handler, Peer,
     activity::Activity,
+    frames::Counted,
     observation::Deliveries,
     preface::{self, Rewound, Stream},
     service::Service,
@@ -180,8 +181,8 @@ async fn speak_http2<H: Handler, S: Stream>(
     let tasks = StreamTasks::default();
     let executor = tasks.executor(milliseconds(supervisor.limits.stall_timeout_ms));
     let service = service_fn(move |request| service.clone().call(request));
-    let mut connection =
-        Box::pin(http2_builder(supervisor.limits, executor).serve_connection(TokioIo::new(stream), service));
+    let stream = TokioIo::new(Counted::new(stream, supervisor.limits.http2_control_frames_max));
+    let mut connection = Box::pin(http2_builder(supervisor.limits, executor).serve_connection(stream, service));
     match supervisor.supervise(connection.as_mut(), draining).await {
         Step::Ended(cause) => cause,
         Step::Resting => unreachable!("only a connection of HTTP/1 rests"),

@@ -15,6 +15,7 @@
 
 mod activity;
 mod connection;
+mod frames;
 mod listener;
 mod observation;
 mod preface;
