@@ -19,6 +19,7 @@ mod hint;
 mod huge_pages;
 mod log;
 mod open_files;
+mod private;
 mod retention;
 mod serve;
 mod signals;
