@@ -10,12 +10,14 @@ FUZZ_SECONDS ?= 30
 REPEAT ?= 3
 BLOBS ?= 10000000
 SECONDS ?= 600
+CONNECTIONS ?= 10000
+FLOOD ?= 60
 
 export ORLOP_CACHE := $(CACHE)
 # rustup puts cargo where a shell without its profile does not look.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: run test soak bench compare scale fuzz check
+.PHONY: run test soak attack bench compare scale fuzz check
 
 # A registry on http://127.0.0.1:8080 with its data in ./orlop-data; prints how to push an image.
 run:
@@ -41,6 +43,13 @@ soak:
 	$(CARGO) build --release $(ASSERTIONS) --workspace --bins --tests
 	ORLOP_SOAK_SECONDS=$(SECONDS) $(CARGO) test --release $(ASSERTIONS) -p orlop-tests --test registry soak
 	ORLOP_GRAPHS=100000 $(CARGO) test --release $(ASSERTIONS) -p orlop-gc --test collection graphs
+
+# Every attack of docs/security.md at full size: CONNECTIONS clients, floods of FLOOD seconds; prints the figures.
+attack:
+	scripts/setup test
+	$(CARGO) build --release $(ASSERTIONS) --workspace --bins --tests
+	ORLOP_ATTACK_CONNECTIONS=$(CONNECTIONS) ORLOP_ATTACK_SECONDS=$(FLOOD) \
+		$(CARGO) test --release $(ASSERTIONS) -p orlop-tests --test security -- --nocapture --test-threads 1
 
 # Criterion benches of every stage; reports in target/criterion.
 bench:

@@ -100,8 +100,18 @@ impl Registry {
     /// # Panics
     /// If it still runs or does not come up.
     pub async fn restart(&mut self) {
+        let mut command = self.serve_command();
+        self.restart_by(&mut command).await;
+    }
+
+    /// Starts it again by a command that ends in [`Registry::serve_command`], such as a shell that
+    /// sets limits before.
+    ///
+    /// # Panics
+    /// If it still runs or does not come up.
+    pub async fn restart_by(&mut self, command: &mut Command) {
         assert!(self.process.is_none(), "the registry still runs");
-        let process = Process::spawn(&mut self.serve_command());
+        let process = Process::spawn(command);
         self.address = process
             .wait_for_line(listening_address)
             .unwrap_or_else(|output| panic!("the registry never listened; it wrote:\n{output}"));
@@ -184,6 +194,16 @@ impl Registry {
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("/proc has VmHWM");
         let kib: u64 = line.trim().trim_end_matches(" kB").parse().expect("VmHWM is a number of kB");
         kib * 1024
+    }
+
+    /// The id of the process that serves.
+    pub fn process_id(&self) -> u32 {
+        self.running().id()
+    }
+
+    /// What the process has written so far: its log.
+    pub fn output(&self) -> String {
+        self.running().output()
     }
 
     fn running(&self) -> &Process {
