@@ -11,12 +11,14 @@ REPEAT ?= 3
 BLOBS ?= 10000000
 SECONDS ?= 600
 SEED ?= 1
+CONNECTIONS ?= 10000
+FLOOD ?= 60
 
 export ORLOP_CACHE := $(CACHE)
 # rustup puts cargo where a shell without its profile does not look.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: run test soak crash bench compare scale collect fuzz check
+.PHONY: run test soak crash attack bench compare scale collect fuzz check
 
 # A registry on http://127.0.0.1:8080 with its data in ./orlop-data; prints how to push an image.
 run:
@@ -52,6 +54,13 @@ crash:
 	ORLOP_RIG_SEED=$(SEED) ORLOP_ROT_HARMS=20000 $(CARGO) test --release $(ASSERTIONS) -p orlop-engine --test store rot -- --nocapture
 	ORLOP_RIG_SEED=$(SEED) ORLOP_FULL_ROUNDS=100 $(CARGO) test --release $(ASSERTIONS) -p orlop-tests --test registry full -- --nocapture
 	ORLOP_RIG_SEED=$(SEED) ORLOP_CRASH_SECONDS=$(SECONDS) $(CARGO) test --release $(ASSERTIONS) -p orlop-tests --test registry crash -- --nocapture
+
+# Every attack of docs/security.md at full size: CONNECTIONS clients, floods of FLOOD seconds; prints the figures.
+attack:
+	scripts/setup test
+	$(CARGO) build --release $(ASSERTIONS) --workspace --bins --tests
+	ORLOP_ATTACK_CONNECTIONS=$(CONNECTIONS) ORLOP_ATTACK_SECONDS=$(FLOOD) \
+		$(CARGO) test --release $(ASSERTIONS) -p orlop-tests --test security -- --nocapture --test-threads 1
 
 # Criterion benches of every stage; reports in target/criterion.
 bench:

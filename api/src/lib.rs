@@ -25,6 +25,7 @@ pub mod health;
 pub mod limits;
 mod maintenance;
 pub mod metrics;
+mod pressure;
 pub mod protocol;
 mod registry;
 mod router;

@@ -209,6 +209,9 @@ limits! {
     http2_error_resets_max = 1_024, 1 => 100_000, Count,
         "Streams the server resets because of client errors. The connection is closed beyond it.",
         "Stops clients that make the server reset streams (CVE-2025-8671).";
+    http2_control_frames_max = 10_000, 100 => 1_000_000, Count,
+        "Control frames (PING, SETTINGS, PRIORITY, WINDOW_UPDATE, unknown ones) a client may send at once; requests, bytes of answers and time allow more. The connection is closed beyond it.",
+        "A client needs a few for each request and for each 16 KiB of an answer; floods send millions (CVE-2019-9512).";
     http2_ping_interval_ms = 20 * SECOND, 1 => HOUR, Milliseconds,
         "Time between the pings that find a dead HTTP/2 peer.",
         "Shorter than the idle time-outs of common NAT devices.";
@@ -217,6 +220,12 @@ limits! {
         "A peer that cannot answer for 20 s has gone.";
 
     // The distribution protocol.
+    uploads_max = 50_000, 1 => 10_000_000, Count,
+        "Unfinished uploads of all repositories. 429 beyond it.",
+        "At 2 KiB each they take at most 100 MiB of memory; those that nobody goes on with are collected.";
+    uploads_per_repository_max = 10_000, 1 => 10_000_000, Count,
+        "Unfinished uploads of one repository. 429 beyond it.",
+        "A thousand machines that push ten layers each at once; no repository uses up what all have.";
     manifest_bytes_max = MANIFEST_BYTES_MAX as u64, KIB => MANIFEST_BYTES_MAX as u64, Bytes,
         "Bytes of a manifest. 413 beyond it.",
         "The least a registry should accept by the distribution specification, and what others cap at.";

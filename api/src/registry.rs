@@ -21,6 +21,7 @@ use crate::{
     limits::Limits,
     maintenance::{Maintenance, Operators},
     metrics::{Metrics, Statistic, StatisticKind},
+    pressure::Pressure,
     protocol::Repository,
     router,
     server::{Handler, RequestBody, Server, ServerOptions, Tls},
@@ -35,6 +36,9 @@ pub struct Policy {
     pub sparse_manifests: bool,
     /// From where operators may ask for collections.
     pub operators: Operators,
+    /// Bytes of memory beyond which the process takes no requests that bring bytes: 503 with
+    /// `Retry-After`. Default: no bound.
+    pub memory_bytes_max: Option<u64>,
 }
 
 /// Answers requests. Cheap to clone; all clones are the same registry.
@@ -43,6 +47,7 @@ pub struct Registry {
     pub(crate) engine: Engine,
     pub(crate) limits: Arc<Limits>,
     pub(crate) policy: Policy,
+    pub(crate) pressure: Arc<Pressure>,
     pub(crate) health: Health,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) maintenance: Arc<OnceLock<Arc<dyn Maintenance>>>,
@@ -63,7 +68,8 @@ impl Registry {
             all.extend(maintained.get().map(|maintenance| maintenance.statistics()).unwrap_or_default());
             all
         });
-        Registry { engine, limits: Arc::new(limits), policy, health, metrics, maintenance, repeats: true }
+        let pressure = Arc::new(Pressure::new(policy.memory_bytes_max));
+        Registry { engine, limits: Arc::new(limits), policy, pressure, health, metrics, maintenance, repeats: true }
     }
 
     /// Whether answers that still hold are given again without asking the handlers; on by default. Clients cannot
@@ -125,6 +131,7 @@ impl Registry {
             limits: &self.limits,
             policy: self.policy,
             may_repeat: false,
+            pressure: &self.pressure,
             namespace: scope::namespace(repository),
             repository,
         }

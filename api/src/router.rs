@@ -8,7 +8,7 @@ use crate::{
     handlers::{
         base, blob, collection,
         error_map::{Failure, Outcome},
-        incoming::Incoming,
+        incoming::{self, Incoming},
         manifest, probes, referrers,
         scope::Scope,
         scrub, tags, upload,
@@ -31,6 +31,12 @@ pub async fn route(registry: &Registry, head: &Parts, body: &mut impl Incoming) 
         return Err(Failure::new(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Unsupported, message).with(ALLOW, allow));
     }
     let query = Query::parse(head.uri.query())?;
+    if !matches!(head.method, Method::GET | Method::HEAD) {
+        incoming::require_plain(&head.headers)?;
+        if head.method != Method::DELETE {
+            incoming::require_memory(&registry.pressure)?;
+        }
+    }
     let (method, headers) = (&head.method, &head.headers);
     let may_repeat = head.extensions.get::<MayRepeat>().is_some();
     // Pulls run as part of this future; everything else has one of its own. A future has the size of

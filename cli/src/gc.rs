@@ -13,7 +13,7 @@ use crate::{
     args,
     config::Config,
     exit::{Exit, Failure},
-    log,
+    log, private,
     signals::Signals,
 };
 
@@ -40,6 +40,7 @@ pub async fn run(arguments: &args::Gc) -> Result<(), Failure> {
     if arguments.now {
         (options.delay, options.document_delay) = (0, 0);
     }
+    private::keep();
     let engine = Engine::open(root, config.engine.clone()).await.map_err(failed)?;
     // Nobody is served, so nobody is in the middle of relying on an answer.
     engine.waive_earlier_answers();

@@ -23,6 +23,7 @@ mod huge_pages;
 mod import;
 mod log;
 mod open_files;
+mod private;
 mod progress;
 mod rebuild;
 mod retention;

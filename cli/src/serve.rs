@@ -23,7 +23,7 @@ use crate::{
     collector::Maintained,
     config::{self, Address, Config},
     exit::{Exit, Failure},
-    hint, huge_pages, log, open_files,
+    hint, huge_pages, log, open_files, private,
     signals::Signals,
 };
 
@@ -36,13 +36,15 @@ pub async fn run(arguments: &args::Serve) -> Result<(), Failure> {
     }
     // An error says that a provider is installed already, which is all that is wanted.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    open_files::raise_limit();
+    let open_files_max = open_files::raise_limit();
+    private::keep();
     huge_pages::disable();
     // Before the store is opened, so that a signal while it recovers is not lost.
     let signals =
         Signals::listen().map_err(|error| Failure::new(Exit::Failed, format!("cannot receive signals: {error}")))?;
 
-    let Config { root, engine: options, address, tls, limits, policy, collection, retention, scrub, .. } = config;
+    let Config { root, engine: options, address, tls, mut limits, policy, collection, retention, scrub, .. } = config;
+    open_files::leave_room(&mut limits, open_files_max);
     let tls = load(&tls)?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     let address = resolve(&address).await?;

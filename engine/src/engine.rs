@@ -20,7 +20,7 @@ use crate::{
     error::{Error, Result, What},
     format::{BlobRecord, ChunkSums, FORMAT_LINE, Health, NameRecord, Placement, VERSION, keys},
     index::{Changes, Condition, Durability, Index, MemoryIndex, Outcome, Table},
-    ingest::{Proven, Sealed, Upload, UploadId, UploadStatus},
+    ingest::{Proven, Sealed, Upload, UploadId, UploadStatus, UploadsMax},
     io::{self, Disk, Reserving, Space, open_disk},
     journal,
     options::{INLINE_BYTES_LIMIT, IndexKind, Options},
@@ -74,6 +74,9 @@ impl Engine {
         let index = blocking(move || open_index(&root_path, &index_options)).await?;
         let is_kept = options.journal && options.index != IndexKind::Memory;
         let journal = is_kept.then(|| root.join(journal::DIRECTORY));
+        if let Some(path) = journal.clone() {
+            blocking(move || require_own_directory(&path)).await?;
+        }
         let disk = Reserving::new(opened.disk, space.clone());
         let tier = Arc::new(LocalTier::new(disk.clone()));
         let parts = Parts { options, index, disk, tier, journal, space: Some(space) };
@@ -203,9 +206,14 @@ impl Engine {
     /// Begins an upload whose digest will be of `algorithm` (another one costs a second pass over
     /// the bytes). It belongs to its namespace and exists nowhere else. Errors: `NoSpace`; `Stopped`.
     pub async fn begin(&self, namespace: &Namespace, algorithm: Algorithm) -> Result<UploadId> {
+        self.begin_within(namespace, algorithm, UploadsMax::UNLIMITED).await
+    }
+
+    /// Like [`Engine::begin`], unless there are too many uploads already. Errors: `TooManyUploads`.
+    pub async fn begin_within(&self, namespace: &Namespace, algorithm: Algorithm, max: UploadsMax) -> Result<UploadId> {
         self.accepting()?;
         self.store().admit(0)?;
-        Ok(self.store().sessions.begin(self.store(), namespace, algorithm))
+        self.store().sessions.begin(self.store(), namespace, algorithm, max)
     }
 
     /// Where an upload stands. Errors: `NotFound`.
@@ -354,6 +362,11 @@ impl Drop for Inner {
     }
 }
 
+/// Changes of the index in memory, in bytes, however little it may cache: with less it would write many
+/// tiny files.
+#[cfg(feature = "rocks")]
+const WRITE_BUFFER_BYTES_MIN: usize = 8 << 20;
+
 /// Makes the root, takes its lock, and writes or checks its format line.
 fn prepare_root(root: &Path) -> Result<File> {
     use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -398,6 +411,20 @@ pub(crate) fn check_root_format(root: &Path) -> Result<bool> {
     Ok(true)
 }
 
+/// Every other path below the root is resolved without following a symbolic link; the index opens its
+/// files by itself, so its directory is looked at before. A root that is a link is the operator's wish.
+fn require_own_directory(path: &Path) -> Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_dir() => Ok(()),
+        Ok(_) => {
+            let reason = "a directory of its own was expected, links are not followed; move it back".to_owned();
+            Err(Error::Foreign { path: path.to_owned(), reason })
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(Error::io("looking at a directory of the root", error)),
+    }
+}
+
 /// The format line appears whole or not at all, also after a crash.
 fn write_format(root: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
@@ -416,7 +443,11 @@ fn open_index(root: &Path, options: &Options) -> Result<Arc<dyn Index>> {
         #[cfg(feature = "rocks")]
         IndexKind::Rocks => {
             rebuild::refuse_lost_index(root)?;
-            let rocks = crate::index::RocksOptions { cache_bytes: options.cache_bytes, ..Default::default() };
+            require_own_directory(path)?;
+            let default = crate::index::RocksOptions::default();
+            // Whoever has little memory for what is read has little for what is to be written.
+            let write_buffer_bytes = default.write_buffer_bytes.min(options.cache_bytes.max(WRITE_BUFFER_BYTES_MIN));
+            let rocks = crate::index::RocksOptions { cache_bytes: options.cache_bytes, write_buffer_bytes, ..default };
             let index = crate::index::RocksIndex::open(path, rocks).map_err(|error| match index_error(error) {
                 Error::Store { reason, .. } => Error::Store { path: path.clone(), reason },
                 Error::InUse { .. } => Error::InUse { path: path.clone() },

@@ -62,6 +62,10 @@ pub enum Error {
     #[error("the file cannot be taken in: {source}")]
     Unreadable { source: io::Error },
 
+    /// No more uploads may begin before others have ended.
+    #[error("there are {max} unfinished uploads already, which is the limit; finish or cancel one, or wait")]
+    TooManyUploads { max: usize },
+
     /// Stored bytes do not match their checksum. The blob answers as not found until it is
     /// pushed again.
     #[error(

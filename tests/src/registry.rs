@@ -108,8 +108,18 @@ impl Registry {
     /// # Panics
     /// If it still runs or does not come up.
     pub async fn restart(&mut self) {
+        let mut command = self.serve_command();
+        self.restart_by(&mut command).await;
+    }
+
+    /// Starts it again by a command that ends in [`Registry::serve_command`], such as a shell that
+    /// sets limits before.
+    ///
+    /// # Panics
+    /// If it still runs or does not come up.
+    pub async fn restart_by(&mut self, command: &mut Command) {
         assert!(self.process.is_none(), "the registry still runs");
-        let process = Process::spawn(&mut self.serve_command());
+        let process = Process::spawn(command);
         self.address = process
             .wait_for_line(listening_address)
             .unwrap_or_else(|output| panic!("the registry never listened; it wrote:\n{output}"));
@@ -224,6 +234,16 @@ impl Registry {
             let found = process.wait_for_line(|line| line.contains(part).then_some(()));
             found.unwrap_or_else(|output| panic!("never said {part:?}; it wrote:\n{output}"));
         }
+    }
+
+    /// The id of the process that serves.
+    pub fn process_id(&self) -> u32 {
+        self.running().id()
+    }
+
+    /// What the process has written so far: its log.
+    pub fn output(&self) -> String {
+        self.running().output()
     }
 
     fn running(&self) -> &Process {

@@ -17,13 +17,18 @@
 //! | `Damaged`             | 404    | as `NotFound` blob: a new push heals it     |
 //! | `NoSpace`             | 507    | `UNAVAILABLE`; reads and deletes still work |
 //! | `Stopped`             | 503    | `UNAVAILABLE`, with `Retry-After`           |
+//! | `TooManyUploads`      | 429    | `TOOMANYREQUESTS`, with `Retry-After`       |
+//! | no descriptor, memory | 503    | `UNAVAILABLE`, with `Retry-After`           |
 //! | everything else       | 500    | `UNKNOWN`; the text stays in the log        |
+
+use std::io;
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
     header::{ALLOW, RETRY_AFTER},
 };
 use orlop_engine::{Error, What};
+use rustix::io::Errno;
 
 use super::reply;
 use crate::{
@@ -34,6 +39,9 @@ use crate::{
 /// What a client is told to wait, in seconds, while the store accepts no changes. An operator has
 /// to reopen the store, which takes at least this long.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("30");
+
+/// What a client is told to wait, in seconds, for what other clients give back.
+pub const RETRY_SOON_SECONDS: HeaderValue = HeaderValue::from_static("5");
 
 /// What a digest stood for in the request: it decides the code of "not found".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,6 +120,17 @@ impl Failure {
             Error::Needed { .. } => (StatusCode::METHOD_NOT_ALLOWED, Code::Denied),
             Error::OverQuota { prefix, used, added, max } => return over_quota(prefix, *used, *added, *max),
             Error::TooManyNamespaces { max } => return too_many_repositories(*max),
+            Error::TooManyUploads { .. } => {
+                let failure =
+                    Failure::new(StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests, error.to_string());
+                return failure.with(RETRY_AFTER, RETRY_SOON_SECONDS);
+            }
+            Error::Io { source, .. } if is_exhaustion(source) => {
+                tracing::warn!(%error, "refused: the process has no more descriptors or memory");
+                let message = "the registry has too much to do at once; try again soon";
+                return Failure::new(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, message)
+                    .with(RETRY_AFTER, RETRY_SOON_SECONDS);
+            }
             Error::NoSpace => (StatusCode::INSUFFICIENT_STORAGE, Code::Unavailable),
             Error::Stopped { .. } => {
                 tracing::error!(%error, "refused: the store accepts no changes");
@@ -155,6 +174,11 @@ impl Failure {
     }
 }
 
+/// Whether the system lacks what other requests will give back.
+fn is_exhaustion(source: &io::Error) -> bool {
+    matches!(Errno::from_io_error(source), Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))
+}
+
 /// The numbers are for people in the message and for programs in the detail.
 fn over_quota(prefix: &str, used: u64, added: u64, max: u64) -> Failure {
     let of = if prefix.is_empty() { "the registry".to_owned() } else { format!("repositories below {prefix:?}") };
@@ -181,8 +205,6 @@ impl<E: Into<ProtocolError>> From<E> for Failure {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-
     use orlop_engine::{Algorithm, Digest};
 
     use super::*;
@@ -209,6 +231,8 @@ mod tests {
             (Kind::Blob, Error::Needed { digest, by: digest }, 405, "DENIED"),
             (Kind::Blob, Error::OverQuota { prefix: "a".into(), used: 1, added: 2, max: 2 }, 403, "DENIED"),
             (Kind::Blob, Error::TooManyNamespaces { max: 1 }, 429, "TOOMANYREQUESTS"),
+            (Kind::Blob, Error::TooManyUploads { max: 1 }, 429, "TOOMANYREQUESTS"),
+            (Kind::Blob, Error::io("opening", Errno::MFILE.into()), 503, "UNAVAILABLE"),
             (Kind::Blob, Error::NoSpace, 507, "UNAVAILABLE"),
             (Kind::Blob, Error::Stopped { reason: "a sync".into() }, 503, "UNAVAILABLE"),
             (Kind::Blob, Error::InUse { path: "/secret".into() }, 500, "UNKNOWN"),
@@ -219,7 +243,8 @@ mod tests {
             let response = Failure::of(kind, error);
             assert_eq!((response.0.error.status.as_u16(), response.0.error.code.as_str()), (status, code), "{case}");
             let response = response.into_response();
-            assert_eq!(response.headers().contains_key(RETRY_AFTER), status == 503, "{case}");
+            let is_passing = status == 503 || case.contains("TooManyUploads");
+            assert_eq!(response.headers().contains_key(RETRY_AFTER), is_passing, "{case}");
             assert_eq!(response.headers().contains_key(ALLOW), status == 405, "{case}");
         }
     }

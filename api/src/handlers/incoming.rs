@@ -6,13 +6,13 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::{
     HeaderMap, HeaderValue, StatusCode,
-    header::{CONNECTION, CONTENT_LENGTH, EXPECT},
+    header::{ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, EXPECT, RETRY_AFTER},
 };
 use http_body::Body;
 use http_body_util::BodyExt;
 
-use super::error_map::{Failure, Outcome};
-use crate::{protocol::ErrorCode, server::RequestBodyError};
+use super::error_map::{Failure, Outcome, RETRY_SOON_SECONDS};
+use crate::{pressure::Pressure, protocol::ErrorCode, server::RequestBodyError};
 
 /// How long a body nobody wants is read away.
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
@@ -27,8 +27,36 @@ pub fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// The whole body, up to `bytes_max`. A longer one is refused before it is in memory.
-pub async fn collect(headers: &HeaderMap, body: &mut impl Incoming, bytes_max: usize) -> Outcome<Bytes> {
+/// Refuses encoded bodies (RFC 9110 section 8.4): digests are of the bytes that were sent, and what is
+/// never decoded cannot swell. The answer says what is taken instead (section 12.5.3).
+pub fn require_plain(headers: &HeaderMap) -> Outcome<()> {
+    let is_plain = |value: &HeaderValue| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity");
+    if headers.get_all(CONTENT_ENCODING).iter().all(is_plain) {
+        return Ok(());
+    }
+    let message = "encoded bodies are not taken; send the bytes as they are, without Content-Encoding";
+    let failure = Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, ErrorCode::Unsupported, message);
+    Err(failure.with(ACCEPT_ENCODING, HeaderValue::from_static("identity")))
+}
+
+/// Refuses what brings bytes while memory is nearly used up.
+pub fn require_memory(pressure: &Pressure) -> Outcome<()> {
+    if !pressure.is_high() {
+        return Ok(());
+    }
+    let message = "the registry has too much in memory at once; try again soon";
+    let failure = Failure::new(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable, message);
+    Err(failure.with(RETRY_AFTER, RETRY_SOON_SECONDS))
+}
+
+/// The whole body, up to `bytes_max`. A longer one is refused before it is in memory, and any when memory
+/// is nearly used up.
+pub async fn collect(
+    headers: &HeaderMap,
+    body: &mut impl Incoming,
+    bytes_max: usize,
+    pressure: &Pressure,
+) -> Outcome<Bytes> {
     let announced = content_length(headers);
     if announced.is_some_and(|length| length > bytes_max as u64) {
         return Err(too_large(bytes_max));
@@ -40,6 +68,7 @@ pub async fn collect(headers: &HeaderMap, body: &mut impl Incoming, bytes_max: u
         if first.len() + rest.len() + data.len() > bytes_max {
             return Err(too_large(bytes_max));
         }
+        require_memory(pressure)?;
         // Most documents arrive in one frame, which is taken as it is.
         if first.is_empty() && rest.is_empty() {
             first = data;

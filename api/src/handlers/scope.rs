@@ -1,18 +1,36 @@
 //! What every operation on a repository works with.
 
-use orlop_engine::{Engine, Namespace};
+use orlop_engine::{Algorithm, Engine, Namespace, UploadId, UploadsMax};
 
-use crate::{limits::Limits, protocol::Repository, registry::Policy};
+use super::error_map::{Failure, Outcome};
+use crate::{
+    limits::{Limits, size},
+    pressure::Pressure,
+    protocol::Repository,
+    registry::Policy,
+};
 
 /// One repository, the engine that holds it and the rules that apply.
 pub struct Scope<'a> {
     pub engine: &'a Engine,
     pub limits: &'a Limits,
     pub policy: Policy,
+    pub pressure: &'a Pressure,
     pub repository: &'a Repository,
     pub namespace: Namespace,
     /// The same was asked before: the answer may say how it can be given again.
     pub may_repeat: bool,
+}
+
+impl Scope<'_> {
+    /// Begins an upload, if there may be one more.
+    pub async fn begin(&self, algorithm: Algorithm) -> Outcome<UploadId> {
+        let max = UploadsMax {
+            all: size(self.limits.uploads_max),
+            of_namespace: size(self.limits.uploads_per_repository_max),
+        };
+        self.engine.begin_within(&self.namespace, algorithm, max).await.map_err(Failure::blob)
+    }
 }
 
 /// The engine's view of a repository. The grammar of names is stricter than that of namespaces.

@@ -39,7 +39,7 @@ pub async fn start(scope: &Scope<'_>, query: &Query<'_>, headers: &HeaderMap, bo
     }
     room_for(scope, UNKNOWN_BYTES_MIN, None).await?;
     let algorithm = query.algorithm()?.unwrap_or(Algorithm::Sha256);
-    let id = scope.engine.begin(&scope.namespace, algorithm).await.map_err(Failure::blob)?;
+    let id = scope.begin(algorithm).await?;
     Ok(progress(StatusCode::ACCEPTED, scope.repository, id, 0))
 }
 
@@ -60,7 +60,7 @@ async fn take_over(scope: &Scope<'_>, mount: Mount) -> Outcome<Option<Response<R
 async fn monolithic(scope: &Scope<'_>, digest: Digest, headers: &HeaderMap, body: &mut impl Incoming) -> Outcome {
     let length = incoming::content_length(headers);
     room_for(scope, length.unwrap_or(UNKNOWN_BYTES_MIN), Some(&digest)).await?;
-    let id = scope.engine.begin(&scope.namespace, digest.algorithm()).await.map_err(Failure::blob)?;
+    let id = scope.begin(digest.algorithm()).await?;
     let upload = scope.engine.resume(&scope.namespace, id).await.map_err(Failure::blob)?;
     let mut whole = Whole(Some(upload));
     let upload = whole.upload();

@@ -18,6 +18,7 @@ use super::{
     Handler, Peer,
     activity::Activity,
     answers::Answers,
+    frames::Counted,
     observation::{Deliveries, Observer},
     plain::PLAIN_HEAD_BYTES_MAX,
     preface::{self, Rewound, Stream},
@@ -238,8 +239,8 @@ async fn speak_http2<H: Handler, S: Stream>(
     let tasks = StreamTasks::default();
     let executor = tasks.executor(milliseconds(supervisor.limits.stall_timeout_ms));
     let service = service_fn(move |request| service.clone().call(request));
-    let mut connection =
-        Box::pin(http2_builder(supervisor.limits, executor).serve_connection(TokioIo::new(stream), service));
+    let stream = TokioIo::new(Counted::new(stream, supervisor.limits.http2_control_frames_max));
+    let mut connection = Box::pin(http2_builder(supervisor.limits, executor).serve_connection(stream, service));
     match supervisor.supervise(connection.as_mut(), draining).await {
         Step::Done(outcome, asked) => supervisor.end_cause(outcome, asked),
         Step::Ended(cause) => cause,

@@ -21,6 +21,7 @@ mod answers;
 mod audit;
 mod connection;
 mod date;
+mod frames;
 mod listener;
 mod observation;
 mod plain;

@@ -16,7 +16,7 @@ use std::{
 
 use http::{
     HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version,
-    header::{self, X_CONTENT_TYPE_OPTIONS},
+    header::{self, CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS},
 };
 use hyper::body::Incoming;
 
@@ -35,6 +35,10 @@ use crate::{limits::Limits, metrics::RouteClass};
 /// Tells clients that this is a registry; the distribution specification calls it legacy, clients
 /// still look for it.
 const DISTRIBUTION_API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
+
+/// Content is whatever somebody pushed: a browser that opens it runs nothing of it, and gives it no
+/// origin of its own (Content Security Policy Level 3, section 6.2.4).
+const NOTHING_RUNS: HeaderValue = HeaderValue::from_static("default-src 'none'; sandbox");
 
 /// What the requests of one connection share.
 pub(super) struct Service<H: Handler> {
@@ -75,7 +79,7 @@ impl<H: Handler> Service<H> {
         mut observation: Observation,
     ) -> Response<ResponseBody<H::Body>> {
         let head = request.method() == Method::HEAD;
-        let ambiguous = is_ambiguous(&request);
+        let is_ambiguous = is_ambiguous(&request);
         let (standing, key) = self.standing(&request);
         let mut request = request.map(|incoming| RequestBody::new(incoming, &self.limits, observation.bytes_in()));
         request.extensions_mut().insert(self.peer.clone());
@@ -84,11 +88,11 @@ impl<H: Handler> Service<H> {
             request.extensions_mut().insert(MayRepeat);
         }
 
-        let mut response =
-            if ambiguous { empty(StatusCode::BAD_REQUEST) } else { self.handle(request, &observation).await };
+        let mut response = if is_ambiguous { ambiguous() } else { self.handle(request, &observation).await };
         let headers = response.headers_mut();
         headers.insert(DISTRIBUTION_API_VERSION, HeaderValue::from_static("registry/2.0"));
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.insert(CONTENT_SECURITY_POLICY, NOTHING_RUNS);
 
         let status = response.status();
         observation.answered(status);
@@ -135,10 +139,22 @@ impl<H: Handler> Service<H> {
     }
 }
 
-/// Whether servers could disagree about whom an HTTP/1.1 request is for: it must have exactly one Host
-/// (RFC 9112 section 3.2), and hyper leaves that to us.
+/// Whether servers could disagree about whom an HTTP/1.1 request is for, or where it ends. It must have
+/// exactly one Host (RFC 9112 section 3.2), and a transfer coding that is chunked and nothing else
+/// (section 6.1): hyper leaves the first to us and looks only at the end of the second.
 fn is_ambiguous<B>(request: &Request<B>) -> bool {
-    request.version() == Version::HTTP_11 && request.headers().get_all(header::HOST).iter().count() != 1
+    let headers = request.headers();
+    let is_chunked = |value: &HeaderValue| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let is_framed = codings.next().is_none_or(is_chunked) && codings.next().is_none();
+    request.version() == Version::HTTP_11 && (headers.get_all(header::HOST).iter().count() != 1 || !is_framed)
+}
+
+/// The answer to an ambiguous request. What follows it on the connection is anybody's guess.
+fn ambiguous<B>() -> Response<Option<B>> {
+    let mut response = empty(StatusCode::BAD_REQUEST);
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 /// An answer of the server itself. It has no body, so that it needs none of the handler's type.

@@ -153,6 +153,84 @@ const CASES: &[Case] = &[
         second: true,
     },
     Case {
+        name: "two transfer codings, each in its own field",
+        sent: "POST /count HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n",
+        statuses: &[400],
+        second: false,
+    },
+    Case {
+        name: "chunked twice in one field",
+        sent: "POST /count HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n",
+        statuses: &[400],
+        second: false,
+    },
+    Case {
+        name: "identity before chunked",
+        sent: "POST /count HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: identity, chunked\r\n\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n",
+        statuses: &[400],
+        second: false,
+    },
+    Case {
+        name: "a transfer coding after a vertical tab",
+        sent: "POST /count HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: \u{b}chunked\r\n\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n",
+        statuses: &[400],
+        second: false,
+    },
+    Case {
+        name: "a transfer coding in a folded field line",
+        sent: "POST /count HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n",
+        statuses: &[400],
+        second: false,
+    },
+    Case {
+        name: "a Content-Length without digits",
+        sent: "POST /count HTTP/1.1\r\nHost: a\r\nContent-Length:\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n",
+        statuses: &[400],
+        second: false,
+    },
+    Case {
+        name: "a Content-Length of two numbers",
+        sent: "POST /count HTTP/1.1\r\nHost: a\r\nContent-Length: 0 36\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n",
+        statuses: &[400],
+        second: false,
+    },
+    Case {
+        name: "a Content-Length in hexadecimal",
+        sent: "POST /count HTTP/1.1\r\nHost: a\r\nContent-Length: 0x0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n",
+        statuses: &[400],
+        second: false,
+    },
+    Case {
+        name: "a signed chunk size",
+        sent: "POST /count HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n+0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n",
+        statuses: &[400],
+        second: false,
+    },
+    Case {
+        name: "a bare CR after a chunk size",
+        sent: "POST /count HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n",
+        statuses: &[400],
+        second: false,
+    },
+    Case {
+        name: "a body of a GET that looks like a request",
+        sent: "GET /hello HTTP/1.1\r\nHost: a\r\nContent-Length: 38\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n",
+        statuses: &[200],
+        second: false,
+    },
+    Case {
+        name: "a length among the trailers changes nothing",
+        sent: "POST /count HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nContent-Length: 36\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+        statuses: &[200, 200],
+        second: true,
+    },
+    Case {
+        name: "a tab before the transfer coding is white space",
+        sent: "POST /count HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\tchunked\r\n\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+        statuses: &[200, 200],
+        second: true,
+    },
+    Case {
         name: "negative control: two requests one after the other",
         sent: "POST /count HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
         statuses: &[200, 200],
@@ -177,4 +255,18 @@ async fn no_message_hides_another() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Extensions of chunks are read and dropped: without a limit they would be a body that counts nothing.
+#[tokio::test]
+async fn chunk_extensions_have_a_limit() {
+    let server = Running::plain(|_| {});
+    let mut client = server.connect().await;
+    let extension = "x".repeat(1 << 20);
+    client.send("POST /count HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+    // The server may close in the middle of it.
+    let _ =
+        tokio::io::AsyncWriteExt::write_all(&mut client.stream, format!("3;{extension}\r\nabc\r\n").as_bytes()).await;
+    let status = client.reply().await.map(|reply| reply.status);
+    assert!(matches!(status, None | Some(400)), "{status:?}");
 }

@@ -72,6 +72,7 @@ async fn every_answer_has_the_common_headers() {
         assert_eq!(reply.status, status);
         assert_eq!(reply.header("docker-distribution-api-version"), Some("registry/2.0"), "{path}");
         assert_eq!(reply.header("x-content-type-options"), Some("nosniff"), "{path}");
+        assert_eq!(reply.header("content-security-policy"), Some("default-src 'none'; sandbox"), "{path}");
         assert!(reply.header("date").is_some());
     }
 }

@@ -1,4 +1,4 @@
-//! How much memory the process may use, and what that makes the default for hot content.
+//! How much memory the process may use, and what that makes of the defaults of everything that takes some.
 //!
 //! In: `/proc/meminfo` and the memory limits of the control groups the process is in (cgroup v2:
 //! `memory.max`; v1: `memory.limit_in_bytes`). Out: bytes. What cannot be read counts as no limit.
@@ -14,6 +14,38 @@ const HOT_BYTES_MAX: u64 = 1 << 30;
 
 /// The default takes this part of the memory the process may use.
 const HOT_PART: u64 = 8;
+
+/// Uploads and the index take what they take everywhere, but no more than these parts ...
+const UPLOAD_PART: u64 = 8;
+const INDEX_PART: u64 = 16;
+
+/// ... and not less than they can work with, in bytes.
+const PART_BYTES_MIN: u64 = 8 << 20;
+
+/// Percent of the memory the process may use, beyond which it takes no requests that bring bytes. The
+/// rest is for those that were taken already, and for the kernel's buffers.
+const TAKEN_PERCENT: u64 = 70;
+
+/// The engine's defaults, as far as this machine or its container allows them.
+pub fn engine_options() -> orlop_engine::Options {
+    let options = orlop_engine::Options::default();
+    let most = |default: usize, part: u64| default.min(bounded(available() / part));
+    orlop_engine::Options {
+        hot_bytes_max: hot_bytes(),
+        upload_memory_bytes_max: most(options.upload_memory_bytes_max, UPLOAD_PART),
+        cache_bytes: most(options.cache_bytes, INDEX_PART),
+        ..options
+    }
+}
+
+fn bounded(bytes: u64) -> usize {
+    usize::try_from(bytes.max(PART_BYTES_MIN)).unwrap_or(usize::MAX)
+}
+
+/// Bytes in use beyond which requests that bring bytes are refused.
+pub fn request_bytes_max() -> u64 {
+    available() / 100 * TAKEN_PERCENT
+}
 
 /// The default of `storage.hotBytes`: an eighth of the memory the process may use, at most 1 GiB.
 pub fn hot_bytes() -> usize {
@@ -87,5 +119,11 @@ mod tests {
     #[test]
     fn the_default_is_bounded() {
         assert!((1..=1 << 30).contains(&hot_bytes()));
+        let (options, default) = (engine_options(), orlop_engine::Options::default());
+        assert!(options.upload_memory_bytes_max <= default.upload_memory_bytes_max);
+        assert!(options.cache_bytes <= default.cache_bytes);
+        // All of them together leave room for requests.
+        let taken = options.hot_bytes_max + options.upload_memory_bytes_max + options.cache_bytes;
+        assert!((taken as u64) < request_bytes_max(), "{taken} of {}", request_bytes_max());
     }
 }

@@ -86,11 +86,11 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             root: PathBuf::from("orlop-data"),
-            engine: orlop_engine::Options { hot_bytes_max: memory::hot_bytes(), ..Default::default() },
+            engine: memory::engine_options(),
             address: Address { host: "127.0.0.1".to_owned(), port: 8080 },
             tls: Tls::default(),
             limits: Limits::default(),
-            policy: Policy::default(),
+            policy: Policy { memory_bytes_max: Some(memory::request_bytes_max()), ..Policy::default() },
             collection: Collection::default(),
             retention: Retention::default(),
             scrub: Scrub::default(),

@@ -5,6 +5,7 @@
 //! have the digest they were announced with. Not yet: durable, visible.
 
 mod adopt;
+mod crowd;
 mod file;
 mod filling;
 mod hashing;
@@ -17,6 +18,7 @@ mod session;
 mod upload;
 
 pub use adopt::{Adopted, Adoption, Taken};
+pub use crowd::UploadsMax;
 pub(crate) use hashing::HashThreads;
 pub(crate) use reservation::Ahead;
 pub use sealed::Sealed;

@@ -11,7 +11,10 @@ use std::{
     time::Duration,
 };
 
-use super::intake::Intake;
+use super::{
+    crowd::{Crowd, UploadsMax},
+    intake::Intake,
+};
 use crate::{
     Algorithm, Namespace,
     collect::{Leases, QuietUpload},
@@ -96,6 +99,18 @@ pub(super) struct State {
 }
 
 impl Session {
+    fn new(store: &Store, id: UploadId, namespace: Namespace, offset: u64, state: State) -> Self {
+        Session {
+            id,
+            namespace,
+            claimed: AtomicBool::new(false),
+            offset: AtomicU64::new(offset),
+            touched_ms: AtomicU64::new(millis(store.options.environment.monotonic())),
+            touched_epoch: AtomicU64::new(store.leases.epoch()),
+            state: Arc::new(tokio::sync::Mutex::new(state)),
+        }
+    }
+
     pub fn touch(&self, now: Duration) {
         self.touched_ms.store(millis(now), Ordering::Relaxed);
     }
@@ -142,30 +157,31 @@ impl Drop for Claim {
 /// All uploads the store knows of. A quiet session costs an entry here and its record.
 #[derive(Default)]
 pub(crate) struct Sessions {
-    known: Mutex<HashMap<UploadId, Arc<Session>>>,
+    known: Mutex<Crowd>,
 }
 
 impl Sessions {
-    pub fn begin(&self, store: &Store, namespace: &Namespace, algorithm: Algorithm) -> UploadId {
+    /// Errors: `TooManyUploads`.
+    pub fn begin(
+        &self,
+        store: &Store,
+        namespace: &Namespace,
+        algorithm: Algorithm,
+        max: UploadsMax,
+    ) -> Result<UploadId> {
         let id = UploadId(store.options.environment.random());
-        let state =
-            State { intake: Some(Intake::new(algorithm, &store.hash_threads)), dirty: true, ..State::default() };
-        self.insert(store, id, namespace.clone(), 0, state);
+        let intake = Some(Intake::new(algorithm, &store.hash_threads));
+        let state = State { intake, dirty: true, ..State::default() };
+        self.insert(Session::new(store, id, namespace.clone(), 0, state), max)?;
         add(&store.counters.uploads_begun, 1);
-        id
+        Ok(id)
     }
 
-    fn insert(&self, store: &Store, id: UploadId, namespace: Namespace, offset: u64, state: State) {
-        let session = Session {
-            id,
-            namespace,
-            claimed: AtomicBool::new(false),
-            offset: AtomicU64::new(offset),
-            touched_ms: AtomicU64::new(millis(store.options.environment.monotonic())),
-            touched_epoch: AtomicU64::new(store.leases.epoch()),
-            state: Arc::new(tokio::sync::Mutex::new(state)),
-        };
-        self.known.lock().expect("no panic holds it").insert(id, Arc::new(session));
+    fn insert(&self, session: Session, max: UploadsMax) -> Result<()> {
+        let mut known = self.known.lock().expect("no panic holds it");
+        known.admit(&session.namespace, max)?;
+        known.insert(session);
+        Ok(())
     }
 
     /// Learns the written-down sessions of a store that was just opened and clears the upload area
@@ -190,7 +206,9 @@ impl Sessions {
                 }
             };
             if sound {
-                self.insert(store, id, record.namespace, record.offset, State { stored: true, ..State::default() });
+                let state = State { stored: true, ..State::default() };
+                // Whoever was told of it can go on with it, however many there may be by now.
+                self.insert(Session::new(store, id, record.namespace, record.offset, state), UploadsMax::UNLIMITED)?;
             } else {
                 lost.push(id);
             }
@@ -209,7 +227,7 @@ impl Sessions {
         let known = self.known.lock().expect("no panic holds it");
         // Bound to its namespace: from another one it does not exist.
         known
-            .get(&id)
+            .get(id)
             .filter(|session| session.namespace == *namespace)
             .cloned()
             .ok_or(Error::NotFound { what: What::Upload })
@@ -225,7 +243,7 @@ impl Sessions {
     }
 
     pub(super) fn forget(&self, id: UploadId) {
-        self.known.lock().expect("no panic holds it").remove(&id);
+        self.known.lock().expect("no panic holds it").remove(id);
     }
 
     pub fn count(&self) -> usize {
@@ -274,7 +292,7 @@ impl Sessions {
 
     /// Discards an upload if it is quiet since epoch `latest` or before. Gives whether it was.
     pub async fn discard_quiet(&self, store: &Store, id: UploadId, latest: Option<u64>) -> Result<bool> {
-        let session = self.known.lock().expect("no panic holds it").get(&id).cloned();
+        let session = self.known.lock().expect("no panic holds it").get(id).cloned();
         let Some(session) = session else { return Ok(false) };
         let Ok(mut state) = session.state.clone().try_lock_owned() else { return Ok(false) };
         if state.ended || !session.is_quiet_since(latest) {

@@ -11,9 +11,12 @@ use crate::{
     statistics::add,
 };
 
-/// Bytes read at once, unless a blob's chunks are larger: enough that the cost per read vanishes,
-/// little enough that a thousand slow readers cost 256 MiB.
+/// Bytes read at once, unless a blob's chunks are larger: enough that the cost per read vanishes.
 const UNIT_BYTES: u64 = 256 << 10;
+
+/// Readers may hold so many bytes together, beside what is kept hot, before each new read is of a
+/// single chunk and none is ahead of its caller: thousands of slow readers then cost a chunk each.
+const PLENTY_BYTES: usize = 64 << 20;
 
 /// Bytes of a file that are kept in memory together once they are hot, unless a blob's chunks are
 /// larger. Larger than a unit, because they are shared by their readers and because a response of
@@ -121,7 +124,7 @@ impl Reader {
         let (offset, end) = if hot {
             (extent, self.extent_end(extent))
         } else {
-            let unit_bytes = self.whole_chunks(UNIT_BYTES);
+            let unit_bytes = if self.is_crowded() { self.chunk_bytes() } else { self.whole_chunks(UNIT_BYTES) };
             let unit_end = position - position % unit_bytes + unit_bytes;
             let wanted = self.range.end.next_multiple_of(self.chunk_bytes());
             (position - position % self.chunk_bytes(), wanted.min(unit_end))
@@ -130,6 +133,12 @@ impl Reader {
         let len = usize::try_from(end.min(size) - offset).expect("an extent fits memory");
         let buffer = self.blob.store.read_pool.try_take(len).expect("the readers' pool has no limit");
         Ahead { offset, hot, read: self.blob.store.tier.read(file, buffer, offset, len) }
+    }
+
+    /// Whether there are so many readers that each has to do with less.
+    fn is_crowded(&self) -> bool {
+        let store = &self.blob.store;
+        store.read_pool.bytes_out() > store.options.hot_bytes_max.saturating_add(PLENTY_BYTES)
     }
 
     /// Whether the extent should be in memory; counts this read of it.
@@ -157,7 +166,7 @@ impl Reader {
         if hot && end == self.extent_end(offset) {
             self.blob.store.hot_cache.keep(&self.blob.digest, offset, &bytes);
         }
-        if end < self.range.end && !self.is_in_memory(end) {
+        if end < self.range.end && !self.is_in_memory(end) && !self.is_crowded() {
             self.ahead = Some(self.start(end));
         }
         Ok(self.wanted(&bytes, offset))
