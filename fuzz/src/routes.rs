@@ -39,6 +39,7 @@ fn canonical(route: &Route) -> String {
         Route::Health(Health::Started) => "/startupz".to_owned(),
         Route::Metrics => "/metrics".to_owned(),
         Route::Collection => "/v2/_orlop/gc".to_owned(),
+        Route::Scrub => "/v2/_orlop/scrub".to_owned(),
     }
 }
 
@@ -46,7 +47,8 @@ fn canonical(route: &Route) -> String {
 fn slow(path: &str) -> Option<String> {
     match path {
         "/v2" => return Some("/v2/".to_owned()),
-        "/v2/" | "/v2/_catalog" | "/v2/_orlop/gc" | "/livez" | "/readyz" | "/startupz" | "/metrics" => {
+        "/v2/" | "/v2/_catalog" | "/v2/_orlop/gc" | "/v2/_orlop/scrub" | "/livez" | "/readyz" | "/startupz"
+        | "/metrics" => {
             return Some(path.to_owned());
         }
         _ => {}
