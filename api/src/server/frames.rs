@@ -221,7 +221,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn credit_comes_with_requests_answers_and_time() {
         let mut credit = Credit::new(10);
-        let mut spent = |credit: &mut Credit| (0..1_000).take_while(|_| !credit.spend(PING)).count();
+        let spent = |credit: &mut Credit| (0..1_000).take_while(|_| !credit.spend(PING)).count();
         assert_eq!(spent(&mut credit), 10);
         assert!(!credit.spend(DATA));
         assert!(!credit.spend(HEADERS));
