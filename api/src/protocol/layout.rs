@@ -43,12 +43,6 @@ pub struct Index {
     pub broken: Vec<String>,
 }
 
-#[derive(Deserialize)]
-struct File {
-    #[serde(default)]
-    manifests: Option<Vec<Value>>,
-}
-
 impl Entry {
     /// A manifest under a tag, or without one. `size` in bytes.
     pub fn new(media_type: &str, digest: &Digest, size: u64, tag: Option<&str>) -> Self {
@@ -69,10 +63,15 @@ impl Entry {
 impl Index {
     /// Reads `index.json`. Errors: it is not an object with a list of manifests.
     pub fn read(bytes: &[u8]) -> Result<Self, String> {
-        let file: File =
+        let mut file: Map<String, Value> =
             serde_json::from_slice(bytes).map_err(|error| format!("not the index of a layout: {error}"))?;
+        let listed = match file.remove("manifests") {
+            None | Some(Value::Null) => Vec::new(),
+            Some(Value::Array(listed)) => listed,
+            Some(_) => return Err("not the index of a layout: 'manifests' is not a list".to_owned()),
+        };
         let mut index = Index::default();
-        for (place, entry) in file.manifests.unwrap_or_default().into_iter().enumerate() {
+        for (place, entry) in listed.into_iter().enumerate() {
             match serde_json::from_value::<Entry>(entry) {
                 Ok(entry) => index.entries.push(entry),
                 Err(error) => index.broken.push(format!("entry {place}: {error}")),

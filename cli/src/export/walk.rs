@@ -1,8 +1,8 @@
 //! Everything that belongs to what is given out: manifests, what they need, and what refers to them.
 
 use std::{
-    collections::{HashSet, VecDeque},
-    sync::Arc,
+    collections::{HashMap, HashSet, VecDeque},
+    sync::{Arc, atomic::Ordering::Relaxed},
 };
 
 use orlop_api::protocol::{Manifest, Tag, layout::Entry};
@@ -40,7 +40,7 @@ pub struct Walk<'a> {
     met: HashSet<Digest>,
     given: HashSet<Digest>,
     /// When a manifest was pushed under its latest tag, milliseconds since 1970.
-    pushed_ms: std::collections::HashMap<Digest, u64>,
+    pushed_ms: HashMap<Digest, u64>,
 }
 
 impl<'a> Walk<'a> {
@@ -60,7 +60,7 @@ impl<'a> Walk<'a> {
             waiting: VecDeque::new(),
             met: HashSet::new(),
             given: HashSet::new(),
-            pushed_ms: Default::default(),
+            pushed_ms: HashMap::new(),
         }
     }
 
@@ -77,7 +77,7 @@ impl<'a> Walk<'a> {
         }
         let _telling = self.progress.tell();
         let mut listed = Vec::new();
-        let mut described = std::collections::HashMap::new();
+        let mut described = HashMap::new();
         while let Some((digest, is_listed)) = self.waiting.pop_front() {
             if *self.stop.borrow() {
                 self.report.stopped = true;
@@ -104,7 +104,7 @@ impl<'a> Walk<'a> {
     /// Notes a manifest that is to be given out.
     fn meet(&mut self, digest: Digest, is_listed: bool) {
         if self.met.insert(digest) {
-            self.progress.expected.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            self.progress.expected.fetch_add(1, Relaxed);
             self.waiting.push_back((digest, is_listed));
         }
     }

@@ -11,7 +11,6 @@
 use std::{
     io::{self, Write},
     process::ExitCode,
-    thread::available_parallelism,
 };
 
 use orlop_api::protocol::Repository;
@@ -45,9 +44,6 @@ use target::Target;
 use times::Ages;
 use transfer::{Transfer, Wishes};
 
-/// Files that are read at the same time for each core: one is hashed while another is fetched.
-const READING_PER_CORE: usize = 2;
-
 /// Prints what was taken over to standard output; progress goes to standard error. A signal ends
 /// it between two objects. Out: [`Exit::Findings`] if something could not be taken over.
 /// Errors: bad configuration; the source cannot be read; the store cannot be opened or written.
@@ -69,8 +65,7 @@ pub async fn run(arguments: &args::Import) -> Result<ExitCode, Failure> {
         }
     };
     let started = engine.as_ref().map_or(Moment::default(), Engine::clock);
-    let reading_max = READING_PER_CORE * available_parallelism().map_or(1, usize::from);
-    let target = Target::new(engine.clone(), root.clone(), inline_bytes_max, arguments.copy, reading_max);
+    let target = Target::new(engine.clone(), root.clone(), inline_bytes_max, arguments.copy);
     let wishes = Wishes {
         ages: if arguments.file_ages { Ages::FromFiles } else { Ages::FromImport },
         overwrite_tags: arguments.overwrite_tags,

@@ -333,9 +333,6 @@ impl Repository {
         if let Some(fate) = known(self) {
             return Ok(fate);
         }
-        if self.transfer.is_stopped() {
-            return Ok(Some("a signal ended the import".to_owned()));
-        }
         let fate = self.take(digest).await?;
         self.blobs.lock().expect("no panic holds it").insert(*digest, fate.clone());
         Ok(fate)
@@ -346,11 +343,16 @@ impl Repository {
             self.transfer.report().blobs.present += 1;
             return Ok(None);
         }
+        let reading = self.transfer.reading_permit().await;
+        if self.transfer.is_stopped() {
+            // Not reported: its manifest is not looked at any more either.
+            return Ok(Some("a signal ended the import".to_owned()));
+        }
         let (repository, wanted) = (self.clone(), *digest);
         let opened =
             blocking(move || repository.transfer.source.content(&repository.place, &wanted, Part::Blob)).await?;
         let outcome = match opened {
-            Ok(file) => self.transfer.target.take(&self.namespace, digest, file).await?,
+            Ok(file) => self.transfer.target.take(&self.namespace, digest, file, reading).await?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 return Ok(Some("it is not in the source".to_owned()));
             }

@@ -20,7 +20,7 @@ use orlop_api::{
     protocol::{Manifest, Need, Tag},
 };
 use orlop_engine::{Adoption, Batch, Digest, Engine, Error, Moment, NameUse, Namespace, Taken};
-use tokio::sync::Semaphore;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::exit::{Exit, Failure};
 
@@ -35,8 +35,6 @@ pub struct Target {
     may_copy: bool,
     /// A link was refused; the next files are copied at once.
     copies: AtomicBool,
-    /// Files that are read and hashed at the same time.
-    reading: Semaphore,
     /// Content up to so many bytes has no file in the store.
     inline_bytes_max: usize,
     /// What a dry run saw so far.
@@ -62,22 +60,8 @@ pub struct Arrival<'a> {
 }
 
 impl Target {
-    pub fn new(
-        engine: Option<Engine>,
-        root: PathBuf,
-        inline_bytes_max: usize,
-        may_copy: bool,
-        reading_max: usize,
-    ) -> Self {
-        Target {
-            engine,
-            root,
-            may_copy,
-            copies: AtomicBool::new(false),
-            reading: Semaphore::new(reading_max),
-            inline_bytes_max,
-            seen: Mutex::default(),
-        }
+    pub fn new(engine: Option<Engine>, root: PathBuf, inline_bytes_max: usize, may_copy: bool) -> Self {
+        Target { engine, root, may_copy, copies: AtomicBool::new(false), inline_bytes_max, seen: Mutex::default() }
     }
 
     /// The tags of a repository; none if it is not there.
@@ -109,18 +93,24 @@ impl Target {
         }
     }
 
-    /// Takes a file in as a blob of the repository.
-    pub async fn take(&self, namespace: &Namespace, digest: &Digest, file: File) -> Result<Outcome, Failure> {
+    /// Takes a file in as a blob of the repository. `reading` is the leave to read it.
+    pub async fn take(
+        &self,
+        namespace: &Namespace,
+        digest: &Digest,
+        file: File,
+        reading: OwnedSemaphorePermit,
+    ) -> Result<Outcome, Failure> {
         let Some(engine) = &self.engine else { return Ok(self.pretend(digest, &file)) };
         let again = match file.try_clone() {
             Ok(again) => again,
             Err(error) => return Ok(Outcome::Refused(error.to_string())),
         };
         let adoption = if self.copies.load(Relaxed) { Adoption::Copy } else { Adoption::Link };
-        match self.adopt(engine, namespace, digest, file, adoption).await {
+        match self.adopt(engine, namespace, digest, (file, Some(reading)), adoption).await {
             Err(Error::CannotLink { .. }) if self.may_copy => {
                 self.copies.store(true, Relaxed);
-                let copied = self.adopt(engine, namespace, digest, again, Adoption::Copy).await;
+                let copied = self.adopt(engine, namespace, digest, (again, None), Adoption::Copy).await;
                 copied.or_else(|error| self.sorted(error))
             }
             taken => taken.or_else(|error| self.sorted(error)),
@@ -132,10 +122,9 @@ impl Target {
         engine: &Engine,
         namespace: &Namespace,
         digest: &Digest,
-        file: File,
+        (file, reading): (File, Option<OwnedSemaphorePermit>),
         adoption: Adoption,
     ) -> orlop_engine::Result<Outcome> {
-        let reading = self.reading.acquire().await.expect("the semaphore is never closed");
         let adopted = engine.adopt(*digest, file, adoption).await?;
         drop(reading);
         let bytes = adopted.sealed.size();

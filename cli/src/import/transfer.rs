@@ -7,6 +7,7 @@
 use std::{
     hash::{BuildHasher, RandomState},
     sync::{Arc, Mutex, MutexGuard, atomic::Ordering::Relaxed},
+    thread::available_parallelism,
 };
 
 use orlop_engine::{Digest, Moment};
@@ -36,6 +37,9 @@ const MANIFESTS_MAX: usize = 128;
 /// Blobs under way at the same time, over all manifests. Each has an open file.
 const BLOBS_MAX: usize = 256;
 
+/// Files that are read at the same time for each core: one is hashed while another is fetched.
+const READING_PER_CORE: usize = 2;
+
 /// Locks for digests, so that content two repositories have is read once.
 const CONTENT_LOCKS: usize = 4096;
 
@@ -58,6 +62,7 @@ pub struct Transfer {
     report: Mutex<Report>,
     manifests: Arc<Semaphore>,
     blobs: Arc<Semaphore>,
+    reading: Arc<Semaphore>,
     contents: Vec<tokio::sync::Mutex<()>>,
     hasher: RandomState,
     stop: watch::Sender<bool>,
@@ -80,6 +85,7 @@ impl Transfer {
             report: Mutex::default(),
             manifests: Arc::new(Semaphore::new(MANIFESTS_MAX)),
             blobs: Arc::new(Semaphore::new(BLOBS_MAX)),
+            reading: Arc::new(Semaphore::new(READING_PER_CORE * available_parallelism().map_or(1, usize::from))),
             contents: (0..CONTENT_LOCKS).map(|_| tokio::sync::Mutex::default()).collect(),
             hasher: RandomState::new(),
             stop,
@@ -165,6 +171,11 @@ impl Transfer {
     /// Leave to work on one more blob.
     pub async fn blob_permit(&self) -> OwnedSemaphorePermit {
         self.blobs.clone().acquire_owned().await.expect("the semaphore is never closed")
+    }
+
+    /// Leave to read and hash one more file.
+    pub async fn reading_permit(&self) -> OwnedSemaphorePermit {
+        self.reading.clone().acquire_owned().await.expect("the semaphore is never closed")
     }
 
     /// Held while content is taken in: whoever wants the same content then finds it stored.
