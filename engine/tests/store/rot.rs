@@ -63,6 +63,8 @@ struct Rot {
     disk: SimDisk,
     index: Arc<MemoryIndex>,
     contents: Vec<(Digest, Vec<u8>)>,
+    /// The keys of inline content.
+    keys: Vec<Pair>,
     random: Random,
     counts: Counts,
 }
@@ -114,9 +116,8 @@ impl Rot {
         if bytes.len() > INLINE_BYTES_MAX {
             rewrite(&self.disk, &digest, harmed.as_deref()).await;
         } else {
-            let pairs = self.index.snapshot().scan(Table::Bytes, &[], None, usize::MAX).expect("memory");
-            let (key, _): Pair = pairs.into_iter().find(|(_, value)| *value == bytes).expect("inline");
-            let changes = Changes { conditions: Vec::new(), writes: vec![(Table::Bytes, key, harmed)] };
+            let (key, _) = self.keys.iter().find(|(_, value)| *value == bytes).expect("inline");
+            let changes = Changes { conditions: Vec::new(), writes: vec![(Table::Bytes, key.clone(), harmed)] };
             self.index.write(&changes, Durability::Synced).expect("memory");
         }
         harm
@@ -176,13 +177,14 @@ async fn rot_is_never_handed_out_and_always_healed() {
     let contents = LENGTHS.iter().zip(1..).map(|(len, seed)| content(seed, *len).to_vec());
     let contents = contents.map(|bytes| (sha256(&bytes), bytes)).collect();
     let (disk, index, random) = (SimDisk::new(seed), Arc::default(), Random(seed));
-    let mut rot = Rot { disk, index, contents, random, counts: Counts::default() };
+    let mut rot = Rot { disk, index, contents, keys: Vec::new(), random, counts: Counts::default() };
     let engine = rot.open().await;
     for (_, bytes) in &rot.contents {
         push(&engine, &namespace("a"), bytes).await;
         push(&engine, &namespace("b"), bytes).await;
     }
     engine.close().await.expect("closed");
+    rot.keys = rot.index.snapshot().scan(Table::Bytes, &[], None, usize::MAX).expect("memory");
     let mut done = 0;
     while done < harms {
         let mut harmed = Vec::new();

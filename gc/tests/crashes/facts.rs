@@ -34,6 +34,8 @@ pub struct Facts {
     /// What collection may have taken; if it is there it is whole.
     pub loose: BTreeSet<Key>,
     pub gone: BTreeSet<Key>,
+    /// Pushed or mounted so shortly ago that the lease holds.
+    pub leased: BTreeSet<Key>,
     pub contents: HashMap<Digest, Bytes>,
     /// What documents need.
     pub needs: HashMap<Digest, Vec<Digest>>,
@@ -62,6 +64,7 @@ impl Facts {
             match after {
                 Some(digest) => {
                     self.gone.remove(&key);
+                    self.leased.insert(key.clone());
                     self.now.insert(key, digest);
                 }
                 None => {
@@ -72,7 +75,7 @@ impl Facts {
         }
     }
 
-    /// From now on collection may take what no name leads to.
+    /// A collection begins, which may take what no name leads to and no lease protects.
     pub fn loosen(&mut self) {
         let mut kept = BTreeSet::new();
         let mut next: Vec<(String, Digest)> = Vec::new();
@@ -86,7 +89,8 @@ impl Facts {
                 next.extend(self.needs.get(&digest).into_iter().flatten().map(|need| (ns.clone(), *need)));
             }
         }
-        let is_loose = |key: &&Key| matches!(key, Key::Member(..)) && !kept.contains(*key);
+        let is_kept = |key: &Key| kept.contains(key) || self.leased.contains(key);
+        let is_loose = |key: &&Key| matches!(key, Key::Member(..)) && !is_kept(key);
         self.loose.extend(self.now.keys().filter(is_loose).cloned());
     }
 

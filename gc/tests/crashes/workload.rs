@@ -216,11 +216,14 @@ impl Workload<'_> {
         self.engine.commit(Batch::new(namespace(ns)).remove(digest, Removal::UnlessNeeded)).await.map(drop)
     }
 
-    /// Collection, of everything that no name leads to if nobody's lease is respected any more.
+    /// Collection of everything that no name leads to; leases end before, or protect what has one.
     async fn collect(&mut self, is_waived: bool) -> Result<()> {
         if is_waived {
-            // Before it begins: it may come as far as it likes.
-            self.facts.loosen();
+            self.facts.leased.clear();
+        }
+        // Before it begins: it may come as far as it likes.
+        self.facts.loosen();
+        if is_waived {
             for _ in 0..4 {
                 self.engine.advance_epoch().await?;
             }

@@ -8,13 +8,13 @@
 //! a short run is part of `make test`, `make crash` a long one.
 
 use std::{
-    fmt,
+    fmt, fs,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
 use orlop_tests::{
-    Options, Registry,
+    Options, Registry, disk,
     stream::Random,
     verify::{Depth, Facts, Journal, Tally, Worker, World},
 };
@@ -161,4 +161,27 @@ async fn soak(seed: u64, seconds: u64) {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_acknowledged_survives_kills_at_random_moments() {
     soak(seed(), number("ORLOP_CRASH_SECONDS", SECONDS_DEFAULT)).await;
+}
+
+/// The negative control: a client that was lied to says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_file_is_noticed() {
+    const OPERATIONS: u64 = 200;
+    let mut registry = Registry::start(Options { config: Some(rig::config("1h")), ..Options::default() }).await;
+    let journal = Journal::open(&registry.scratch("client").join("journal")).expect("the journal can be made");
+    let world = Arc::new(World::new("lost", seed(), 1));
+    let mut worker = Worker::new(&world, 0, &Arc::new(journal), registry.address());
+    let is_over = || world.operations.load(Ordering::Relaxed) >= OPERATIONS;
+    worker.run(is_over).await.unwrap_or_else(|violation| panic!("{violation}"));
+    registry.stop();
+    let files = disk::blob_files(&registry.root());
+    let name = |file: &disk::File| file.path.file_name().expect("a digest").to_string_lossy().into_owned();
+    let is_promised = |file: &&disk::File| worker.facts().present().any(|(_, digest)| digest.ends_with(&name(file)));
+    let lost = files.iter().find(is_promised).expect("some of the content is in files");
+    fs::remove_file(&lost.path).expect("it can be removed");
+    registry.restart().await;
+    worker.reconnect(registry.address());
+    let violation = worker.verify(Depth::Everything).await.expect_err("a file is missing");
+    assert!(violation.what.contains(&name(lost)), "{violation}: {} was removed", name(lost));
+    registry.finish_damaged();
 }
