@@ -149,7 +149,7 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
 }
 
 /// The tables that frames can have, with their codes on disk.
-const CODES: [(Table, u8); 9] = [
+const CODES: [(Table, u8); 10] = [
     (Table::Meta, 1),
     (Table::Blobs, 2),
     (Table::Bytes, 3),
@@ -159,6 +159,7 @@ const CODES: [(Table, u8); 9] = [
     (Table::Edges, 7),
     (Table::Reverse, 8),
     (Table::Usage, 9),
+    (Table::Damaged, 10),
 ];
 
 fn code(table: Table) -> u8 {
@@ -176,6 +177,7 @@ fn table(code: u8) -> Option<Table> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Algorithm, Digest, EdgeKind, Namespace, format::keys, journal::is_journaled};
 
     const SALT: u64 = 0x0102_0304_0506_0708;
 
@@ -188,6 +190,19 @@ mod tests {
     }
 
     /// The bytes of format 1. A change here is a new format: stores in the field have these.
+    #[test]
+    fn every_table_of_the_journal_has_a_code() {
+        let namespace = Namespace::new("a").expect("valid");
+        let digest = Digest::of(Algorithm::Sha256, b"");
+        let referring = keys::edge(&namespace, &digest, EdgeKind::Refers, &digest);
+        for table in Table::ALL {
+            let keys = [keys::EPOCH, &referring];
+            let is_journaled = keys.iter().any(|key| is_journaled(table, key));
+            let code = CODES.iter().find(|(known, _)| *known == table);
+            assert_eq!(code.is_some(), is_journaled, "{table:?}");
+        }
+    }
+
     #[test]
     fn the_format_is_what_it_was() {
         let hex: String = framed(5).iter().map(|byte| format!("{byte:02x}")).collect();

@@ -116,3 +116,39 @@ async fn a_file_that_is_lost_too_is_told_and_healed_by_a_push() {
     assert_eq!(repository.blob(&sha256(&layer)).await.expect(200).body, layer);
     registry.finish();
 }
+
+/// Damage that a scrub found before the index was lost, and damage that the rebuild finds.
+#[tokio::test(flavor = "multi_thread")]
+async fn damage_that_was_known_stays_known() {
+    let mut registry = Registry::start(Options::default()).await;
+    let layers = [bytes(6, 150_000), bytes(7, 160_000)];
+    for (layer, tag) in layers.iter().zip(["rotten", "lost"]) {
+        registry.repository("app").push_image(tag, layer.clone()).await;
+    }
+    registry.wait_for_log("the journal has a new base");
+    registry.stop();
+    let file = |layer: &[u8]| {
+        let digest = sha256(layer);
+        let files = disk::blob_files(&registry.root());
+        files.into_iter().find(|file| digest.ends_with(&file.hex)).expect("layers have files").path
+    };
+    disk::damage(&file(&layers[0]));
+    let scrub = || run(Command::new(binary()).arg("scrub").arg("--root").arg(registry.root()).arg("--json"));
+    let found = scrub();
+    assert_eq!(found.status.code(), Some(1), "{}{}", found.stdout, found.stderr);
+
+    fs::remove_file(file(&layers[1])).expect("the file can be removed");
+    fs::remove_dir_all(registry.root().join("index")).expect("the index can be removed");
+    let rebuilt = rebuild(&registry, &["--json"]);
+    assert_eq!(rebuilt.status.code(), Some(1), "{}{}", rebuilt.stdout, rebuilt.stderr);
+    let report: Value = serde_json::from_str(&rebuilt.stdout).expect("JSON");
+    assert_eq!(report["findings"].as_array().map(Vec::len), Some(1), "what was known is no finding: {report:#}");
+    let document: Value = serde_json::from_str(&scrub().stdout).expect("JSON");
+    let damaged = document["damaged"].as_array().expect("a list");
+    let finder = |layer: &[u8]| {
+        let entry = damaged.iter().find(|entry| entry["digest"] == json!(sha256(layer)));
+        entry.unwrap_or_else(|| panic!("not on the list: {document:#}"))["found_by"].clone()
+    };
+    assert_eq!((finder(&layers[0]), finder(&layers[1])), (json!("scrub"), json!("rebuild")));
+    registry.finish();
+}
