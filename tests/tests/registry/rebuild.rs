@@ -130,7 +130,7 @@ async fn damage_that_was_known_stays_known() {
     let file = |layer: &[u8]| {
         let digest = sha256(layer);
         let files = disk::blob_files(&registry.root());
-        files.into_iter().find(|file| digest.ends_with(&file.hex)).expect("layers have files").path
+        files.into_iter().find(|file| file.path.ends_with(&digest["sha256:".len()..])).expect("layers have files").path
     };
     disk::damage(&file(&layers[0]));
     let scrub = || run(Command::new(binary()).arg("scrub").arg("--root").arg(registry.root()).arg("--json"));
