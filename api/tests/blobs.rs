@@ -177,9 +177,9 @@ async fn damage_at_the_front_is_not_found_at_once() {
     assert_eq!(registry.get(&target).await.error(), error(404, "BLOB_UNKNOWN"));
 }
 
-/// Flips a bit of the one file below `root` that holds `content`.
+/// Flips a bit of the one file below `blobs/` that holds `content`.
 fn damage(root: &std::path::Path, content: &[u8], at: usize) {
-    let mut directories = vec![root.to_path_buf()];
+    let mut directories = vec![root.join("blobs")];
     while let Some(directory) = directories.pop() {
         for entry in std::fs::read_dir(directory).expect("a readable directory") {
             let path = entry.expect("an entry").path();
