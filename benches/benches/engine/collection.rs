@@ -3,7 +3,7 @@
 //! Workload: a store of a fixed number of blobs, each needed by a named document, and garbage of
 //! 0.1, 1 and 10 per cent of that number. `plan` makes the plan; `run` plans and sweeps. An iteration
 //! is one whole collection. `settle` is the run after the store was filled, which looks at every
-//! blob once because all of them are new. `sweep` is 16 steps of a plan alone, the most that share a
+//! blob once because all of them are new. `sweep` is 4 steps of a plan alone, the most that share a
 //! transaction: how long a push that comes at the wrong moment waits for them. Its members are taken
 //! out first; removing their content waits for a sync.
 //!

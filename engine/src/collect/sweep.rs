@@ -22,8 +22,9 @@ use crate::{
     store::Store,
 };
 
-/// Steps that share one transaction at most: pushes that come meanwhile wait for these, a millisecond.
-pub const STEPS_MAX: usize = 16;
+/// Steps that share one transaction at most: pushes that come meanwhile wait for these, which is a
+/// fraction of a millisecond.
+pub const STEPS_MAX: usize = 4;
 
 /// Why a member may go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -9,8 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Work without a rest: less than most requests take.
-const BURST: Duration = Duration::from_millis(1);
+/// Work without a rest: less than requests take that are not the fastest.
+const BURST: Duration = Duration::from_micros(250);
 
 /// The longest rest. Only a slow disk makes one so long, and more would not help it.
 const REST_MAX: Duration = Duration::from_millis(100);
