@@ -77,7 +77,7 @@ impl Engine {
         if let Some(path) = journal.clone() {
             blocking(move || require_own_directory(&path)).await?;
         }
-        let disk = Reserving::new(opened.disk, space.clone());
+        let disk = Reserving::over(opened.disk, space.clone());
         let tier = Arc::new(LocalTier::new(disk.clone()));
         let parts = Parts { options, index, disk, tier, journal, space: Some(space) };
         Engine::over(parts, opened.backend, opened.note, Some(lock)).await

@@ -251,7 +251,7 @@ impl Run {
                 assert_eq!(found, self.model.has(&namespace, &digest), "operation {number}: {namespace} {digest}");
             }
             let names = self.engine.names(&namespace, None, usize::MAX).await;
-            let found = names.map_or_else(|_| Vec::new(), |names| names);
+            let found = names.unwrap_or_default();
             let found: Vec<_> = found.into_iter().map(|named| (named.name, named.digest)).collect();
             assert_eq!(found, self.model.names_of(&namespace), "operation {number}: {namespace}");
         }

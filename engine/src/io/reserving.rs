@@ -11,7 +11,7 @@ pub(crate) struct Reserving {
 }
 
 impl Reserving {
-    pub fn new(disk: Arc<dyn Disk>, space: Arc<Space>) -> Arc<dyn Disk> {
+    pub fn over(disk: Arc<dyn Disk>, space: Arc<Space>) -> Arc<dyn Disk> {
         Arc::new(Reserving { disk, space })
     }
 }

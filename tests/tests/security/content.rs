@@ -178,7 +178,9 @@ async fn many_descriptors_are_checked_in_bounded_time() {
     repository.put_manifest("all", IMAGE_MANIFEST, all.clone()).await.expect(201);
     assert!(repository.manifest("all").await.expect(200).body == all);
     // As many different ones that are not there, and a single one at the end.
-    let absent = |number: usize| json!({ "mediaType": "a/b", "digest": sha256(&number.to_le_bytes()), "size": 8 });
+    fn absent(number: usize) -> Value {
+        json!({ "mediaType": "a/b", "digest": sha256(&number.to_le_bytes()), "size": 8 })
+    }
     layers[LAYERS - 1] = absent(0);
     let one = image(&config, &json!(layers)).to_string();
     repository.put_manifest("one", IMAGE_MANIFEST, one).await.expect_error(400, "MANIFEST_BLOB_UNKNOWN");

@@ -160,8 +160,11 @@ async fn flood(registry: &Registry, attack: &Attack, time: Duration) -> Outcome 
     let reading = tokio::spawn({
         let (closed, received, goodbye, reads) = (closed.clone(), received.clone(), goodbye.clone(), attack.reads);
         async move {
+            if !reads {
+                return std::future::pending().await;
+            }
             let mut buffer = vec![0; BATCH_BYTES];
-            while reads {
+            loop {
                 let read = reader.read(&mut buffer).await.unwrap_or(0);
                 if read == 0 {
                     closed.store(true, Ordering::SeqCst);
@@ -173,7 +176,6 @@ async fn flood(registry: &Registry, attack: &Attack, time: Duration) -> Outcome 
                     goodbye.store(true, Ordering::SeqCst);
                 }
             }
-            std::future::pending().await
         }
     });
     let begin = Instant::now();

@@ -80,7 +80,8 @@ async fn links_in_the_place_of_a_directory_are_not_followed() {
 /// What is no plain file at a blob's place is an absent blob, at once, and heals like one.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_file_at_a_blobs_place_does_not_hang() {
-    let kinds: [(&str, fn(&Path)); 4] = [
+    type Put = fn(&Path);
+    let kinds: [(&str, Put); 4] = [
         ("FIFO", |path| make_node(path, FileType::Fifo)),
         ("socket", |path| drop(std::os::unix::net::UnixListener::bind(path).expect("a socket can be made"))),
         ("directory", |path| fs::create_dir(path).expect("a directory can be made")),
