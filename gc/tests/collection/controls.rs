@@ -5,7 +5,7 @@
 //! |---|---|---|
 //! | lease of a push | an index that does not note it | the race of pushes |
 //! | lease of a mount | the same | the race of mounts |
-//! | lease of a look-up | a client that looks without being told | the race of those who skip a push |
+//! | lease of a look-up | a client that looks without being told | a pull after a collection |
 //! | holders are asked again | an index that hides them from the commit thread | a step that came too late |
 //! | pin of an upload | a collector that does not know the engine's pins | the commit of that upload |
 //! | the record goes durably before the file | an index that lies about durability | the crash states |
@@ -23,12 +23,12 @@ use crate::{
     common::*,
     crash,
     flaws::{Flaw, Flawed},
-    races::{Turn, ask_and_use, ground, mount_and_use, provide_for_mounts, push_and_use, race},
+    races::{Turn, ground, mount_and_use, provide_for_mounts, push_and_use, race},
 };
 
 /// Races of which one must notice the loss: on a machine that does other things, clients and
 /// collections may pass by each other in one of them.
-const RACES_MAX: u32 = 20;
+const RACES_MAX: u32 = 200;
 
 /// Races until one of them notices that somebody lost what he was told is there.
 async fn noticed(race: impl AsyncFn() -> Turn) {
@@ -61,16 +61,30 @@ async fn a_mount_without_its_lease_is_noticed() {
     noticed(mounting).await;
 }
 
+/// Somebody asks for content that nothing keeps, then a collection comes, then he relies on the answer.
+async fn ask_before_a_collection<A>(ask: impl Fn(Engine, Namespace, Digest) -> A) -> Result<bytes::Bytes>
+where
+    A: Future<Output = bool>,
+{
+    let (engine, ns) = (ground().open().await, namespace("a"));
+    let digest = push(&engine, &ns, &content(1)).await?;
+    // The lease of the push is over.
+    advance(&engine, LEASE + 1).await;
+    assert!(ask(engine.clone(), ns.clone(), digest).await, "it is there");
+    collect(&engine, &crash::rules()).await;
+    pull(&engine, &ns, &digest).await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_without_its_lease_is_noticed() {
-    let look = |engine: Engine, ns: Namespace, digest: Digest| async move {
+    let find = async |engine: Engine, ns: Namespace, digest: Digest| engine.find(&ns, &digest).await.is_ok();
+    assert_eq!(ask_before_a_collection(find).await.expect("the answer keeps it"), content(1));
+
+    let look = async |engine: Engine, ns: Namespace, digest: Digest| {
         engine.survey(move |view| Ok(view.member(&ns, &digest)?.is_some())).await.expect("looked")
     };
-    let asking = async || {
-        let engine = ground().open().await;
-        race(engine, move |engine, client, turn| ask_and_use(engine, client, turn, look)).await
-    };
-    noticed(asking).await;
+    let lost = ask_before_a_collection(look).await;
+    assert!(matches!(lost, Err(Error::NotFound { .. })), "the loss shows: {lost:?}");
 }
 
 /// A plan said that nobody holds content. Before its step came, somebody pushed the content again.

@@ -153,12 +153,7 @@ async fn pushed_content_can_be_used() {
 }
 
 /// `ask` says whether content is there.
-pub async fn ask_and_use<A>(
-    engine: Engine,
-    client: u64,
-    turn: u64,
-    ask: impl Fn(Engine, Namespace, Digest) -> A,
-) -> Turn
+async fn ask_and_use<A>(engine: Engine, client: u64, turn: u64, ask: impl Fn(Engine, Namespace, Digest) -> A) -> Turn
 where
     A: Future<Output = bool>,
 {
