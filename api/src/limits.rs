@@ -182,7 +182,7 @@ limits! {
         "Tokens of identity providers with many groups reach 16 KiB.";
     http1_buffer_bytes_max = 256 * KIB, 64 * KIB => 16 * MIB, Bytes,
         "Read and write buffer of an HTTP/1 connection.",
-        "Large bodies move in fewer system calls; it grows to this size only under load. More is no faster, and 256 uploads would hold it 256 times.";
+        "Large bodies move in fewer system calls; it grows to this size only under load. Where the process may use less than 1 GiB the default is less in proportion. More is no faster, and 256 uploads would hold it 256 times.";
 
     // HTTP/2.
     http2_streams_max = 128, 1 => 10_000, Count,

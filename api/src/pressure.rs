@@ -3,6 +3,9 @@
 //! In: a bound in bytes. Out: yes or no, as of a few milliseconds ago. While it is yes, requests that
 //! bring bytes are refused before their body is read, because the alternative is the kernel's: it kills
 //! the process, and with it everybody's request.
+//!
+//! What is in use says nothing of what was let in and is about to grow: a document is in memory as it came,
+//! parsed, in its group, in the journal's and the index's buffers. So documents in hand are counted as well.
 
 use std::{
     fs,
@@ -10,9 +13,17 @@ use std::{
     time::Instant,
 };
 
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::protocol::manifest::MANIFEST_BYTES_MAX;
+
 /// Time between two looks, in milliseconds. What a fast network brings meanwhile must fit between the
 /// bound and the memory there is.
 const LOOK_EVERY_MS: u64 = 10;
+
+/// Documents in hand take at most this part of the bound, or one document of the largest kind. Until it is
+/// answered a document takes a few times its size.
+const DOCUMENTS_PART: u64 = 32;
 
 pub struct Pressure {
     /// `None`: there is no bound.
@@ -21,11 +32,40 @@ pub struct Pressure {
     /// Milliseconds from the beginning to the last look, and one more: 0 is before the first.
     looked_ms: AtomicU64,
     high: AtomicBool,
+    /// Bytes of documents that may still be taken in hand.
+    documents: Semaphore,
 }
+
+/// What one document in hand takes. Given back when dropped.
+#[derive(Default)]
+pub struct Share<'a>(Option<SemaphorePermit<'a>>);
 
 impl Pressure {
     pub fn new(bytes_max: Option<u64>) -> Self {
-        Pressure { bytes_max, began: Instant::now(), looked_ms: AtomicU64::new(0), high: AtomicBool::new(false) }
+        let documents = bytes_max.map_or(u64::MAX, |bytes_max| bytes_max / DOCUMENTS_PART);
+        let documents = usize::try_from(documents).unwrap_or(usize::MAX);
+        Pressure {
+            bytes_max,
+            began: Instant::now(),
+            looked_ms: AtomicU64::new(0),
+            high: AtomicBool::new(false),
+            documents: Semaphore::new(documents.clamp(MANIFEST_BYTES_MAX, Semaphore::MAX_PERMITS)),
+        }
+    }
+
+    /// Takes `bytes` more of a document in hand. Gives whether there was room for them. Nobody waits for room:
+    /// who holds some while he waits for more can keep it from all others, and they from him.
+    pub fn take<'a>(&'a self, share: &mut Share<'a>, bytes: usize) -> bool {
+        let more = u32::try_from(bytes).ok().and_then(|bytes| self.documents.try_acquire_many(bytes).ok());
+        let has_room = more.is_some();
+        share.0 = match (share.0.take(), more) {
+            (Some(mut held), Some(more)) => {
+                held.merge(more);
+                Some(held)
+            }
+            (held, more) => held.or(more),
+        };
+        has_room
     }
 
     /// Whether more than the bound is in use.
@@ -69,5 +109,21 @@ mod tests {
         assert!(Pressure::new(Some(0)).is_high());
         assert!(!Pressure::new(Some(u64::MAX)).is_high());
         assert!(!Pressure::new(None).is_high());
+    }
+
+    #[test]
+    fn documents_in_hand_are_bounded_and_give_back_what_they_took() {
+        let pressure = Pressure::new(Some(0));
+        let (mut first, mut second) = (Share::default(), Share::default());
+        assert!(pressure.take(&mut first, MANIFEST_BYTES_MAX / 2));
+        assert!(pressure.take(&mut second, MANIFEST_BYTES_MAX / 4));
+        assert!(!pressure.take(&mut second, MANIFEST_BYTES_MAX / 2), "three quarters are taken");
+        assert!(pressure.take(&mut first, MANIFEST_BYTES_MAX / 4), "a refusal takes nothing");
+        assert!(!pressure.take(&mut second, 1));
+        drop(first);
+        assert!(pressure.take(&mut second, MANIFEST_BYTES_MAX * 3 / 4), "all that the first took");
+        drop(second);
+        assert!(pressure.take(&mut Share::default(), MANIFEST_BYTES_MAX), "and a whole one has room");
+        assert!(Pressure::new(None).take(&mut Share::default(), 64 * MANIFEST_BYTES_MAX));
     }
 }

@@ -12,7 +12,11 @@ use http_body::Body;
 use http_body_util::BodyExt;
 
 use super::error_map::{Failure, Outcome, RETRY_SOON_SECONDS};
-use crate::{pressure::Pressure, protocol::ErrorCode, server::RequestBodyError};
+use crate::{
+    pressure::{Pressure, Share},
+    protocol::ErrorCode,
+    server::RequestBodyError,
+};
 
 /// How long a body nobody wants is read away.
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
@@ -41,34 +45,40 @@ pub fn require_plain(headers: &HeaderMap) -> Outcome<()> {
 
 /// Refuses what brings bytes while memory is nearly used up.
 pub fn require_memory(pressure: &Pressure) -> Outcome<()> {
-    if !pressure.is_high() {
-        return Ok(());
-    }
-    let message = "the registry has too much in memory at once; try again soon";
-    let failure = Failure::new(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable, message);
-    Err(failure.with(RETRY_AFTER, RETRY_SOON_SECONDS))
+    if pressure.is_high() { Err(too_much()) } else { Ok(()) }
 }
 
-/// The whole body, up to `bytes_max`. A longer one is refused before it is in memory, and any when memory
-/// is nearly used up.
-pub async fn collect(
+fn too_much() -> Failure {
+    let message = "the registry has too much in memory at once; try again soon";
+    let failure = Failure::new(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable, message);
+    failure.with(RETRY_AFTER, RETRY_SOON_SECONDS)
+}
+
+/// The whole body, up to `bytes_max`, and its share of the memory for documents, to be held until they are
+/// answered. A longer one is refused before it is in memory, and any when memory is nearly used up or
+/// promised to others.
+pub async fn collect<'a>(
     headers: &HeaderMap,
     body: &mut impl Incoming,
     bytes_max: usize,
-    pressure: &Pressure,
-) -> Outcome<Bytes> {
+    pressure: &'a Pressure,
+) -> Outcome<(Bytes, Share<'a>)> {
     let announced = content_length(headers);
     if announced.is_some_and(|length| length > bytes_max as u64) {
         return Err(too_large(bytes_max));
     }
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
+    let mut share = Share::default();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
         if first.len() + rest.len() + data.len() > bytes_max {
             return Err(too_large(bytes_max));
         }
         require_memory(pressure)?;
+        if !pressure.take(&mut share, data.len()) {
+            return Err(too_much());
+        }
         // Most documents arrive in one frame, which is taken as it is.
         if first.is_empty() && rest.is_empty() {
             first = data;
@@ -81,7 +91,7 @@ pub async fn collect(
         }
         rest.extend_from_slice(&data);
     }
-    Ok(if rest.is_empty() { first } else { rest.freeze() })
+    Ok((if rest.is_empty() { first } else { rest.freeze() }, share))
 }
 
 /// Reads away what is left of a body after its answer was decided, up to `bytes_max`. Clients that

@@ -93,7 +93,8 @@ pub async fn put(
             "the parameter 'tag' goes with a push by digest; push by digest, or drop it",
         ));
     }
-    let document = incoming::collect(headers, body, size(scope.limits.manifest_bytes_max), scope.pressure).await?;
+    let bytes_max = size(scope.limits.manifest_bytes_max);
+    let (document, _share) = incoming::collect(headers, body, bytes_max, scope.pressure).await?;
     let manifest = Manifest::parse(&document, content_type(headers)?)?;
     let digest = match reference {
         Reference::Digest(digest) => *digest,

@@ -8,6 +8,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use orlop_api::limits::Limits;
+
 /// The default never exceeds this many bytes, however large the machine is: the operating system's
 /// own cache serves the rest, and an operator who wants more can say so.
 const HOT_BYTES_MAX: u64 = 1 << 30;
@@ -21,6 +23,10 @@ const INDEX_PART: u64 = 16;
 
 /// ... and not less than they can work with, in bytes.
 const PART_BYTES_MIN: u64 = 8 << 20;
+
+/// A connection that sends takes two buffers of a size that lets so many of them have a sixteenth of the
+/// memory the process may use.
+const SENDERS: u64 = 256;
 
 /// Percent of the memory the process may use, beyond which it takes no requests that bring bytes. The
 /// rest is for those that were taken already, and for the kernel's buffers.
@@ -36,6 +42,16 @@ pub fn engine_options() -> orlop_engine::Options {
         cache_bytes: most(options.cache_bytes, INDEX_PART),
         ..options
     }
+}
+
+/// The limits' defaults, as far as this machine or its container allows them. A crowd whose bodies are refused still
+/// sends what it has under way, and that comes on top of everything that was taken.
+pub fn limits() -> Limits {
+    let least =
+        Limits::table().iter().find(|limit| limit.name == "http1_buffer_bytes_max").map_or(0, |limit| limit.min);
+    let default = Limits::default();
+    let buffer = (available() / 16 / SENDERS).clamp(least, default.http1_buffer_bytes_max);
+    Limits { http1_buffer_bytes_max: buffer, ..default }
 }
 
 fn bounded(bytes: u64) -> usize {
@@ -122,6 +138,7 @@ mod tests {
         let (options, default) = (engine_options(), orlop_engine::Options::default());
         assert!(options.upload_memory_bytes_max <= default.upload_memory_bytes_max);
         assert!(options.cache_bytes <= default.cache_bytes);
+        assert!((64 << 10..=Limits::default().http1_buffer_bytes_max).contains(&limits().http1_buffer_bytes_max));
         // All of them together leave room for requests.
         let taken = options.hot_bytes_max + options.upload_memory_bytes_max + options.cache_bytes;
         assert!((taken as u64) < request_bytes_max(), "{taken} of {}", request_bytes_max());

@@ -89,7 +89,7 @@ impl Default for Config {
             engine: memory::engine_options(),
             address: Address { host: "127.0.0.1".to_owned(), port: 8080 },
             tls: Tls::default(),
-            limits: Limits::default(),
+            limits: memory::limits(),
             policy: Policy { memory_bytes_max: Some(memory::request_bytes_max()), ..Policy::default() },
             collection: Collection::default(),
             retention: Retention::default(),
