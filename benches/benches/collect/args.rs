@@ -17,6 +17,7 @@ pub enum Stage {
     Fill,
     Curve,
     Traffic,
+    Scrub,
 }
 
 pub struct Arguments {
@@ -26,6 +27,8 @@ pub struct Arguments {
     pub per_mille: u64,
     /// Kept; without it a temporary directory is used.
     pub store: Option<PathBuf>,
+    /// Run by the tests: everything is small.
+    pub is_test: bool,
     stage: Option<Stage>,
 }
 
@@ -34,9 +37,10 @@ impl Arguments {
     /// is not for us.
     pub fn parse(arguments: impl Iterator<Item = String>) -> Outcome<Self> {
         let words: Vec<String> = arguments.collect();
-        let mut parsed = Arguments { blobs: BLOBS, rounds: ROUNDS, per_mille: PER_MILLE, store: None, stage: None };
+        let mut parsed =
+            Arguments { blobs: BLOBS, rounds: ROUNDS, per_mille: PER_MILLE, store: None, is_test: false, stage: None };
         if !words.iter().any(|word| word == "--bench") {
-            return Ok(Arguments { blobs: TEST_BLOBS, rounds: 1, ..parsed });
+            return Ok(Arguments { blobs: TEST_BLOBS, rounds: 1, is_test: true, ..parsed });
         }
         let mut words = words.into_iter();
         while let Some(word) = words.next() {
@@ -71,6 +75,7 @@ fn stage(text: &str) -> Outcome<Stage> {
         "fill" => Ok(Stage::Fill),
         "curve" => Ok(Stage::Curve),
         "traffic" => Ok(Stage::Traffic),
-        _ => Err(format!("--stage is fill, curve or traffic, not {text:?}").into()),
+        "scrub" => Ok(Stage::Scrub),
+        _ => Err(format!("--stage is fill, curve, traffic or scrub, not {text:?}").into()),
     }
 }

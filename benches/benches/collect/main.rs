@@ -6,13 +6,13 @@
 //! images are pushed and their tags deleted.
 //! Out: for each share of garbage, the time of a run, what it read and wrote of the index, and the
 //! memory it added at its peak; then the latencies of clients that push and pull over HTTP while a
-//! run is under way, and for as long without one, in turns.
+//! run is under way, and for as long without one, in turns; then the same beside a scrub.
 //! `docs/performance.md`, "Collection beside traffic", says how to read it.
 //!
 //! ```text
 //!   make collect BLOBS=1000000 [STORE=DIR]         everything
 //!   ... --bench collect -- --blobs N --store DIR   keeps the store; filled once
-//!       --stage fill|curve|traffic                 only that, on a kept store
+//!       --stage fill|curve|traffic|scrub           only that, on a kept store
 //!       --rounds N                                 of each measurement, default 3
 //!       --per-mille N                              garbage of `traffic`, default 10
 //! ```
@@ -63,7 +63,10 @@ fn run(arguments: &Arguments) -> Outcome<()> {
             curve::measure(&store, arguments).await?;
         }
         if arguments.does(Stage::Traffic) {
-            traffic::measure(&store, arguments).await?;
+            traffic::collection(&store, arguments).await?;
+        }
+        if arguments.does(Stage::Scrub) {
+            traffic::scrub(&store, arguments).await?;
         }
         store.close().await
     })

@@ -1,4 +1,4 @@
-//! Clients that push and pull over HTTP, with and without a run beside them.
+//! Clients that push and pull over HTTP, with and without a collection or a scrub beside them.
 
 use std::{
     net::SocketAddr,
@@ -11,7 +11,8 @@ use std::{
 
 use orlop_api::{Policy, Registry, limits::Limits};
 use orlop_engine::{Algorithm, Digest};
-use tokio::task::JoinSet;
+use orlop_gc::{ScrubOptions, Scrubber};
+use tokio::{sync::oneshot, task::JoinSet};
 
 use crate::{
     Outcome,
@@ -35,62 +36,136 @@ const ROUND_MIN: Duration = Duration::from_secs(3);
 /// Pushes of one run of the bench, so that none is pushed twice.
 static PUSHED: AtomicU64 = AtomicU64::new(0);
 
-/// Latencies of one kind of request, with and without a run beside them.
+/// How long a round with a scrub lasts, and in the tests.
+const SCRUB_ROUND: Duration = Duration::from_secs(15);
+const SCRUB_TEST_ROUND: Duration = Duration::from_millis(500);
+
+/// The rate of `extensions.scrub` in bytes a second if nobody sets it.
+const SCRUB_RATE: u64 = 32 << 20;
+
+/// The registry over the store, while it serves.
+struct Serving {
+    address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    ended: tokio::task::JoinHandle<std::io::Result<()>>,
+}
+
+impl Serving {
+    fn start(store: &Store) -> Outcome<Self> {
+        let registry = Registry::new(store.engine.clone(), Limits::default(), Policy::default());
+        let server = registry.bind(([127, 0, 0, 1], 0).into(), None)?;
+        let address = server.local_addr()?;
+        let (stop, stopped) = oneshot::channel();
+        let ended = tokio::spawn(server.run(async move { drop(stopped.await) }));
+        Ok(Serving { address, stop, ended })
+    }
+
+    async fn end(self) -> Outcome<()> {
+        drop(self.stop);
+        Ok(self.ended.await??)
+    }
+}
+
+/// Latencies of one kind of request, with and without work beside them.
 #[derive(Default)]
 struct Pair {
     with: Latencies,
     without: Latencies,
 }
 
-/// Prints a table: all rounds of each kind together.
-pub async fn measure(store: &Store, arguments: &Arguments) -> Outcome<()> {
-    let registry = Registry::new(store.engine.clone(), Limits::default(), Policy::default());
-    let server = registry.bind(([127, 0, 0, 1], 0).into(), None)?;
-    let address = server.local_addr()?;
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let serving = tokio::spawn(server.run(async move { drop(stopped.await) }));
+/// Latencies of pulls and of pushes.
+#[derive(Default)]
+struct Pairs([Pair; 2]);
+
+impl Pairs {
+    fn with(&mut self, latencies: [Latencies; 2]) {
+        self.0.iter_mut().zip(latencies).for_each(|(pair, latencies)| pair.with.merge(latencies));
+    }
+
+    fn without(&mut self, latencies: [Latencies; 2]) {
+        self.0.iter_mut().zip(latencies).for_each(|(pair, latencies)| pair.without.merge(latencies));
+    }
+
+    /// All rounds of each kind together.
+    fn print(self) {
+        println!(
+            "| request | without: p50, ms | p99 | longest | with: p50, ms | p99 | longest | p99 ratio | requests, a second |"
+        );
+        println!("|---|---|---|---|---|---|---|---|---|");
+        for (name, pair) in ["pull", "push"].into_iter().zip(self.0) {
+            let (with, without) = (pair.with.summary(), pair.without.summary());
+            let ms = |summary: &Summary| {
+                let [p50, p99, max] = [summary.p50_us, summary.p99_us, summary.max_us].map(|us| us / 1e3);
+                format!("{p50:.2} | {p99:.2} | {max:.1}")
+            };
+            let ratio = with.p99_us / without.p99_us;
+            let (off, on) = (without.per_second, with.per_second);
+            let requests = without.requests + with.requests;
+            println!("| {name} | {} | {} | {ratio:.2} | {requests}, {off:.0} and {on:.0} |", ms(&without), ms(&with));
+        }
+    }
+}
+
+/// Prints a table of requests beside collections.
+pub async fn collection(store: &Store, arguments: &Arguments) -> Outcome<()> {
+    let serving = Serving::start(store)?;
     let garbage = arguments.blobs * arguments.per_mille / 1000;
-    let [mut pulls, mut pushes] = [Pair::default(), Pair::default()];
+    let mut pairs = Pairs::default();
     let mut runs = Vec::new();
     for _ in 0..arguments.rounds {
         // Runs one after the other, each with garbage of its own, until the round is long enough.
         let mut took = Duration::ZERO;
         while took < ROUND_MIN {
             store.make_garbage(garbage).await?;
-            let load = Load::start(address, arguments.blobs).await?;
+            let load = Load::start(serving.address, arguments.blobs).await?;
             let start = Instant::now();
             store.collect(true).await?;
             runs.push(start.elapsed());
             took += start.elapsed();
-            let [pulled, pushed] = load.end().await?;
-            pulls.with.merge(pulled);
-            pushes.with.merge(pushed);
+            pairs.with(load.end().await?);
         }
-        let load = Load::start(address, arguments.blobs).await?;
+        let load = Load::start(serving.address, arguments.blobs).await?;
         tokio::time::sleep(took).await;
-        let [pulled, pushed] = load.end().await?;
-        pulls.without.merge(pulled);
-        pushes.without.merge(pushed);
+        pairs.without(load.end().await?);
     }
     runs.sort_unstable();
     println!("{} runs over {garbage} blobs of garbage, the median of them {:?}", runs.len(), runs[runs.len() / 2]);
-    println!(
-        "| request | without: p50, ms | p99 | longest | with: p50, ms | p99 | longest | p99 ratio | requests, a second |"
-    );
-    println!("|---|---|---|---|---|---|---|---|---|");
-    for (name, pair) in [("pull", pulls), ("push", pushes)] {
-        let (with, without) = (pair.with.summary(), pair.without.summary());
-        let ms = |summary: &Summary| {
-            let [p50, p99, max] = [summary.p50_us, summary.p99_us, summary.max_us].map(|us| us / 1e3);
-            format!("{p50:.2} | {p99:.2} | {max:.1}")
-        };
-        let ratio = with.p99_us / without.p99_us;
-        let (off, on) = (without.per_second, with.per_second);
-        let requests = without.requests + with.requests;
-        println!("| {name} | {} | {} | {ratio:.2} | {requests}, {off:.0} and {on:.0} |", ms(&without), ms(&with));
+    pairs.print();
+    serving.end().await
+}
+
+/// Prints a table of requests beside a scrub at its default rate, and one of requests beside a scrub as fast as it can.
+pub async fn scrub(store: &Store, arguments: &Arguments) -> Outcome<()> {
+    let serving = Serving::start(store)?;
+    let round = if arguments.is_test { SCRUB_TEST_ROUND } else { SCRUB_ROUND };
+    for rate_bytes_max in [Some(SCRUB_RATE), None] {
+        let mut pairs = Pairs::default();
+        let before = store.engine.statistics();
+        let mut took = Duration::ZERO;
+        for _ in 0..arguments.rounds {
+            let (load, start) = (Load::start(serving.address, arguments.blobs).await?, Instant::now());
+            let scrubber = Scrubber::new(store.engine.clone(), ScrubOptions { interval: None, rate_bytes_max });
+            let scrubbing = scrubber.spawn()?;
+            // A pass that comes to its end in the round begins anew.
+            while start.elapsed() < round {
+                scrubber.start();
+                tokio::time::sleep(PACE).await;
+            }
+            scrubbing.stop().await;
+            took += start.elapsed();
+            pairs.with(load.end().await?);
+            let load = Load::start(serving.address, arguments.blobs).await?;
+            tokio::time::sleep(round).await;
+            pairs.without(load.end().await?);
+        }
+        let seconds = took.as_secs_f64();
+        let after = store.engine.statistics();
+        let blobs = (after.blobs_scrubbed - before.blobs_scrubbed) as f64 / seconds;
+        let mebibytes = ((after.bytes_scrubbed - before.bytes_scrubbed) >> 20) as f64 / seconds;
+        println!("a scrub of {blobs:.0} blobs and {mebibytes:.1} MiB a second, at most {rate_bytes_max:?} bytes");
+        pairs.print();
     }
-    drop(stop);
-    Ok(serving.await??)
+    serving.end().await
 }
 
 /// Clients at work.
