@@ -4,4 +4,5 @@
 
 mod common;
 mod disk;
+mod errors;
 mod power;

@@ -87,6 +87,8 @@ struct Rig {
     ignored: Option<(Kind, Class)>,
     /// How many changes a start makes.
     start_changes: u64,
+    /// The last cut, to be shown if something is lost.
+    trace: String,
     report: Report,
 }
 
@@ -99,11 +101,12 @@ impl Rig {
         let workers = (0..WORKERS).map(|number| Worker::new(&world, number, &journal, address)).collect();
         let (random, start_changes) = (Random(world.seed), disk.changes());
         disk.ignore(ignored);
-        Rig { registry, disk, world, workers, random, ignored, start_changes, report: Report::default() }
+        let (trace, report) = (String::new(), Report::default());
+        Rig { registry, disk, world, workers, random, ignored, start_changes, trace, report }
     }
 
     /// Lets the workers work until the power is cut, starts the registry again, and verifies.
-    async fn round(&mut self) -> Result<(), Violation> {
+    async fn round(&mut self) -> Result<(), String> {
         let log2 = self.random.below(CHANGES_MAX_LOG2);
         self.disk.cut_after((1 << log2) + self.random.below(1 << log2));
         let workers = std::mem::take(&mut self.workers);
@@ -117,34 +120,47 @@ impl Rig {
                 assert!(is_cut.expect("waiting does not panic"), "no change of the disk in {PATIENCE:?}");
             }
             // Only a broken promise ends them.
-            ended = &mut running => return ended.expect("no worker panics").map(drop),
+            ended = &mut running => return self.end_of(ended.expect("no worker panics")),
         }
         // Not to wait for anything: an answer that comes now was given too early.
         tokio::time::sleep(Duration::from_millis(self.random.below(DARK_MS_MAX))).await;
         self.world.is_dying.store(true, Ordering::SeqCst);
-        self.cut_power();
-        self.workers = running.await.expect("no worker panics")?;
-        self.restart();
+        self.cut_power()?;
+        let ended = running.await.expect("no worker panics");
+        self.end_of(ended)?;
+        self.restart()?;
         self.verify(Depth::Recent { one_in: OLD_ONE_IN }).await?;
         if self.report.cuts.is_multiple_of(CHECKS_ONE_IN) {
-            self.check().await;
+            self.check().await?;
         }
         if self.report.cuts.is_multiple_of(DRAIN_EVERY) {
             for worker in &mut self.workers {
-                if let Err(stop) = worker.delete_all().await {
-                    panic!("deleting everything: {stop:?}");
-                }
+                worker.delete_all().await.map_err(|stop| format!("deleting everything: {stop:?}"))?;
             }
         }
         Ok(())
     }
 
+    /// Takes the workers back, or what one of them found.
+    fn end_of(&mut self, ended: Result<Vec<Worker>, Violation>) -> Result<(), String> {
+        self.workers = ended.map_err(|violation| violation.to_string())?;
+        Ok(())
+    }
+
+    /// Something that is not a worker's to find.
+    fn broken(&self, what: &str) -> String {
+        format!("ORLOP_RIG_SEED={} rig={}: {what}", self.world.seed, self.world.rig)
+    }
+
     /// Ends the process and keeps of the disk what chance leaves.
-    fn cut_power(&mut self) {
+    fn cut_power(&mut self) -> Result<(), String> {
         let point = self.disk.cut().expect("the power was cut");
         *self.report.points.entry((point.kind, point.class)).or_default() += 1;
         self.report.cuts += 1;
-        assert_rules(&self.disk, &self.world);
+        let rules = self.disk.broken_rules();
+        if self.ignored.is_none() && !rules.is_empty() {
+            return Err(self.broken(&format!("rules: {rules:?}")));
+        }
         let disk = &mut self.disk;
         self.registry.kill_while(|| disk.detach());
         let left = match self.random.below(10) {
@@ -152,12 +168,14 @@ impl Rig {
             4..9 => Left::Some,
             _ => Left::Everything,
         };
+        self.trace = format!("{left:?} left before {point}; before that:\n  {}", self.disk.recent().join("\n  "));
         self.disk.lose_power(left, &mut self.random);
         self.disk.ignore(self.ignored);
+        Ok(())
     }
 
     /// Starts it, with cuts in between.
-    fn restart(&mut self) {
+    fn restart(&mut self) -> Result<(), String> {
         loop {
             let is_cut = self.random.below(RECOVERY_CUTS_ONE_IN) == 0;
             if is_cut {
@@ -165,13 +183,12 @@ impl Rig {
             }
             let (gate, began) = (self.disk.gate(), Instant::now());
             let started = self.registry.try_restart(|| gate.is_cut());
-            let seed = self.world.seed;
-            let is_up = started.unwrap_or_else(|output| {
-                panic!(
-                    "ORLOP_RIG_SEED={seed} rig={}: it does not start after {} cuts:\n{output}",
-                    self.world.rig, self.report.cuts
-                )
-            });
+            let is_up = started.map_err(|output| {
+                self.broken(&format!(
+                    "it does not start:
+{output}"
+                ))
+            })?;
             self.disk.cancel_cut();
             // It may be cut just when it begins to listen.
             if is_up && !self.disk.gate().is_cut() {
@@ -179,33 +196,36 @@ impl Rig {
                 break;
             }
             self.report.cuts_in_recovery += 1;
-            self.cut_power();
+            self.cut_power()?;
         }
         self.start_changes = self.disk.changes();
         self.world.is_dying.store(false, Ordering::SeqCst);
         let address = self.registry.address();
         self.workers.iter_mut().for_each(|worker| worker.reconnect(address));
+        Ok(())
     }
 
-    async fn verify(&mut self, depth: Depth) -> Result<(), Violation> {
+    async fn verify(&mut self, depth: Depth) -> Result<(), String> {
         let workers = std::mem::take(&mut self.workers);
         let verified = all(workers, |mut worker| async move {
             let result = worker.verify(depth).await;
             (worker, result)
         });
-        self.workers = verified.await?;
-        Ok(())
+        self.end_of(verified.await)
     }
 
     /// A stop, and the offline checker.
-    async fn check(&mut self) {
+    async fn check(&mut self) -> Result<(), String> {
         self.registry.stop();
         let checked = self.registry.check();
-        assert!(checked.status.success(), "seed {}: {}{}", self.world.seed, checked.stdout, checked.stderr);
+        if !checked.status.success() {
+            return Err(self.broken(&format!("{}{}", checked.stdout, checked.stderr)));
+        }
         self.report.checks += 1;
         self.registry.restart().await;
         let address = self.registry.address();
         self.workers.iter_mut().for_each(|worker| worker.reconnect(address));
+        Ok(())
     }
 }
 
@@ -216,13 +236,49 @@ async fn what_was_acknowledged_survives_power_cuts() {
     let points = number("ORLOP_FAULT_POINTS", POINTS_DEFAULT);
     while rig.report.cuts < points {
         let round = rig.round().await;
-        round.unwrap_or_else(|violation| panic!("{violation}, after {} cuts", rig.report.cuts));
+        round.unwrap_or_else(|broken| panic!("{broken}\nafter {} cuts: {}", rig.report.cuts, rig.trace));
     }
     let verified = rig.verify(Depth::Everything).await;
-    verified.unwrap_or_else(|violation| panic!("{violation}"));
+    verified.unwrap_or_else(|broken| panic!("{broken}"));
     assert_rules(&rig.disk, &rig.world);
-    let Rig { registry, mut workers, world, mut report, .. } = rig;
+    let Rig { registry, mut workers, world, mut report, disk, .. } = rig;
     report.tally = rig::end(registry, &mut workers).await;
     report.checks += 1;
+    assert_rules(&disk, &world);
     eprintln!("rig power, seed {}\n{report}", world.seed);
+}
+
+/// The negative controls: a disk that says that something is synced and does not do it.
+async fn assert_noticed(rig: &'static str, kind: Kind, class: Class) {
+    /// Cuts until it must have been noticed.
+    const CUTS_MAX: u64 = 200;
+    let Some((disk, _directory)) = mounted(rig) else { return };
+    let mut rig = Rig::new(rig, disk, Some((kind, class))).await;
+    let mut noticed = None;
+    while noticed.is_none() && rig.report.cuts < CUTS_MAX {
+        noticed = rig.round().await.err();
+    }
+    rig.registry.abandon();
+    let noticed = noticed.unwrap_or_else(|| panic!("{kind:?} of {class:?} is never done, and nobody notices"));
+    eprintln!("{kind:?} of {class:?} not done, noticed after {} cuts: {noticed:.160}", rig.report.cuts);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn content_that_is_not_synced_is_noticed() {
+    assert_noticed("lying about content", Kind::Sync, Class::Upload).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_that_are_not_synced_are_noticed() {
+    assert_noticed("lying about names", Kind::SyncDirectory, Class::Blob).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_that_is_not_synced_is_noticed() {
+    assert_noticed("lying about the index", Kind::Sync, Class::IndexLog).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_whose_names_are_not_synced_is_noticed() {
+    assert_noticed("lying about the index's names", Kind::SyncDirectory, Class::Index).await;
 }
