@@ -2,7 +2,8 @@
 //!
 //! In: a directory to mount it on. Out: a [`FaultDisk`], an ordinary file system to whoever uses it, in
 //! memory, and behind it a second image: what is durable. Only fsync and fdatasync make a file's bytes
-//! durable, and only a sync of the directory makes a name durable; sync_file_range does nothing. When the
+//! durable, and with them the name it was made under; any other name only a sync of its directory;
+//! sync_file_range does nothing. When the
 //! power is cut, what is not durable is lost, all of it or a part that a seed chooses. A [`Fault`] makes
 //! one operation fail. Rules watch over every operation.
 //!

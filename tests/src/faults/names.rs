@@ -3,7 +3,12 @@
 //! In: changes in their order, syncs of directories. Out: the names after a power loss. A change is
 //! durable when its directory was synced, and with it all earlier changes that it rests on: those of
 //! the same names. A rename changes two names at once. Changes of different names reach the device in
-//! any order. A file's own sync makes no name durable, which is all that POSIX promises.
+//! any order.
+//!
+//! A file's own sync makes the name durable under which it was made, and no other: not one that it was
+//! linked or renamed to, and not that of its directory. POSIX does not promise that much, but ext4 (without
+//! a journal too), XFS and Btrfs all do it, and RocksDB relies on it: it lets CURRENT name a new manifest
+//! before it syncs the directory.
 
 use std::collections::BTreeMap;
 
@@ -23,36 +28,54 @@ pub type Directories = BTreeMap<u64, BTreeMap<String, u64>>;
 pub struct Names {
     durable: Directories,
     pending: Vec<Change>,
+    /// New files whose first name is not durable.
+    made: BTreeMap<u64, Key>,
 }
 
 impl Names {
     /// All names durable.
     pub fn of(durable: Directories) -> Self {
-        Names { durable, pending: Vec::new() }
+        Names { durable, ..Names::default() }
     }
 
     pub fn change(&mut self, change: Change) {
         self.pending.push(change);
     }
 
+    /// A file is made under a name.
+    pub fn make(&mut self, key: Key, node: u64) {
+        self.made.insert(node, key.clone());
+        self.change(vec![(key, Some(node))]);
+    }
+
+    /// A file was synced: its first name is durable.
+    pub fn sync_file(&mut self, node: u64) {
+        let Some(key) = self.made.remove(&node) else { return };
+        self.sync_if(|change| change.iter().any(|(of, set)| *of == key && *set == Some(node)));
+    }
+
     /// The directory was synced.
     pub fn sync(&mut self, directory: u64) {
-        for change in self.take(directory) {
+        self.sync_if(|change| is_in(change, directory));
+    }
+
+    fn sync_if(&mut self, is_wanted: impl Fn(&Change) -> bool) {
+        for change in self.take(is_wanted) {
             apply(&mut self.durable, change);
         }
     }
 
     /// Syncing the directory failed: what it was to make durable never will be.
     pub fn fail_sync(&mut self, directory: u64) {
-        self.take(directory);
+        self.take(|change| is_in(change, directory));
     }
 
-    /// Takes what a sync of this directory covers out of what is pending.
-    fn take(&mut self, directory: u64) -> Vec<Change> {
+    /// Takes some changes out of what is pending, and all that they rest on.
+    fn take(&mut self, is_wanted: impl Fn(&Change) -> bool) -> Vec<Change> {
         let groups = groups(&self.pending);
         let mut last = BTreeMap::new();
         for (at, change) in self.pending.iter().enumerate() {
-            if change.iter().any(|((within, _), _)| *within == directory) {
+            if is_wanted(change) {
                 last.insert(groups[at], at);
             }
         }
@@ -91,6 +114,10 @@ impl Names {
         }
         durable
     }
+}
+
+fn is_in(change: &Change, directory: u64) -> bool {
+    change.iter().any(|((within, _), _)| *within == directory)
 }
 
 /// For each change the first one that it hangs together with.

@@ -209,10 +209,9 @@ impl State {
                     let step = if is_direct { 512 } else { 1 };
                     bytes.truncate((bytes.len() / 2).next_multiple_of(step).max(step));
                 }
-                let file = self.tree.file_mut(node)?;
-                file.write(offset, &bytes);
+                self.tree.file_mut(node)?.write(offset, &bytes);
                 if is_synced {
-                    file.sync();
+                    self.tree.sync_file(node)?;
                 }
                 Ok(Reply::written(bytes.len()))
             }
@@ -223,10 +222,7 @@ impl State {
             Call::Allocate { offset, length, how } => {
                 self.tree.allocate(node, offset, length, how).map(|()| Reply::empty())
             }
-            Call::Sync => {
-                self.tree.file_mut(node)?.sync();
-                Ok(Reply::empty())
-            }
+            Call::Sync => self.tree.sync_file(node).map(|()| Reply::empty()),
             Call::SyncDirectory => self.tree.sync_directory(node).map(|()| Reply::empty()),
             call => self.change_names(node, call),
         }

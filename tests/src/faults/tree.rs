@@ -167,7 +167,8 @@ impl Tree {
             return if is_exclusive { Err(Errno::EXIST) } else { self.attributes(*node) };
         }
         let node = self.add(mode, Body::File(File::default()));
-        self.name(directory, name, node)?;
+        self.set(directory, name, Some(node))?;
+        self.names.make((directory, name.to_owned()), node);
         self.attributes(node)
     }
 
@@ -239,6 +240,12 @@ impl Tree {
             name: name.clone(),
         });
         Ok(dots.into_iter().chain(entries).collect())
+    }
+
+    pub fn sync_file(&mut self, node: u64) -> Result<(), Errno> {
+        self.file_mut(node)?.sync();
+        self.names.sync_file(node);
+        Ok(())
     }
 
     pub fn sync_directory(&mut self, directory: u64) -> Result<(), Errno> {

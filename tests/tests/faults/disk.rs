@@ -43,13 +43,16 @@ fn only_what_was_synced_and_whose_name_was_synced_is_left() {
     write(&root.join("whole"), b"bytes").sync_all().expect("synced");
     write(&root.join("empty"), b"bytes");
     sync_directory(&root);
-    write(&root.join("nameless"), b"bytes").sync_all().expect("synced");
+    write(&root.join("made"), b"bytes").sync_all().expect("synced");
+    fs::hard_link(root.join("whole"), root.join("linked")).expect("linked");
+    File::open(root.join("whole")).expect("it is there").sync_all().expect("synced");
     let mut more = OpenOptions::new().append(true).open(root.join("whole")).expect("it is there");
     more.write_all(b" and more").expect("it can be written");
     cut_power(&mut disk, Left::Durable);
     assert_eq!(fs::read(root.join("whole")).expect("it was synced"), b"bytes");
     assert_eq!(fs::read(root.join("empty")).expect("its name was synced"), b"");
-    assert!(!root.join("nameless").exists(), "its name was not synced");
+    assert_eq!(fs::read(root.join("made")).expect("synced under its first name"), b"bytes");
+    assert!(!root.join("linked").exists(), "its second name was not synced");
 }
 
 #[test]

@@ -14,11 +14,13 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
+use http::Method;
 use orlop_tests::{
     Registry,
     faults::{Class, Fault, FaultDisk, Harm, Image, Kind, Left},
+    http::{empty, request},
     rig::{number, seed},
-    stream::Random,
+    stream::{Random, bytes, sha256},
     verify::{Depth, Journal, Worker, World},
 };
 use rustix::io::Errno;
@@ -183,4 +185,27 @@ async fn a_write_that_comes_short_is_continued() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bit_that_flips_on_the_way_is_never_sent() {
     sweep("bit flip", &[Kind::Read], Harm::Flip).await;
+}
+
+/// What is wrong in memory only is no damage of what is stored: it must not be condemned.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bit_that_flipped_on_the_way_condemns_nothing() {
+    let Some((disk, _directory)) = mounted("bit flip") else { return };
+    let mut registry = registry(&disk).await;
+    let repository = registry.repository("flipped");
+    let digest = repository.push(bytes(seed(), 100_000)).await;
+    let path = repository.blob_path(&digest);
+    let fault = Fault { at: 1, kinds: vec![Kind::Read], class: Some(Class::Blob), harm: Harm::Flip, lasts: false };
+    disk.set_fault(Some(fault));
+    let cut = repository.client.try_send(request(Method::GET, &path, empty())).await;
+    assert!(cut.is_err(), "a wrong byte was sent: {cut:?}");
+    assert!(disk.hit().is_some(), "it was read from the disk");
+    disk.set_fault(None);
+    repository.client.head(&path).await.expect(200);
+    registry.stop();
+    registry.restart().await;
+    let repository = registry.repository("flipped");
+    let read = repository.client.get(&path).await.expect(200);
+    assert_eq!(sha256(&read.body), digest);
+    registry.finish();
 }

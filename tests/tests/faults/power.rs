@@ -19,7 +19,7 @@ use orlop_tests::{
     faults::{Class, FaultDisk, Kind, Left},
     process::PATIENCE,
     rig::{self, all, number, seed},
-    stream::Random,
+    stream::{Random, bytes},
     verify::{Depth, Journal, Tally, Violation, Worker, World},
 };
 
@@ -248,6 +248,21 @@ async fn what_was_acknowledged_survives_power_cuts() {
     eprintln!("rig power, seed {}\n{report}", world.seed);
 }
 
+/// The first thing that a store keeps is its own directory.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_was_just_made_is_there() {
+    let Some((mut disk, _directory)) = mounted("power") else { return };
+    let mut registry = registry(&disk).await;
+    let repository = registry.repository("first");
+    let digest = repository.push(bytes(seed(), 100_000)).await;
+    registry.kill_while(|| disk.detach());
+    disk.lose_power(Left::Durable, &mut Random(seed()));
+    registry.restart().await;
+    let repository = registry.repository("first");
+    repository.client.get(&repository.blob_path(&digest)).await.expect(200);
+    registry.finish();
+}
+
 /// The negative controls: a disk that says that something is synced and does not do it.
 async fn assert_noticed(rig: &'static str, kind: Kind, class: Class) {
     /// Cuts until it must have been noticed.
@@ -276,9 +291,4 @@ async fn names_that_are_not_synced_are_noticed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_index_that_is_not_synced_is_noticed() {
     assert_noticed("lying about the index", Kind::Sync, Class::IndexLog).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_index_whose_names_are_not_synced_is_noticed() {
-    assert_noticed("lying about the index's names", Kind::SyncDirectory, Class::Index).await;
 }
