@@ -1,5 +1,5 @@
 //! One operation of the disk goes wrong, each one in its turn: with EIO, with ENOSPC, half of a write, a
-//! bit of a read; a sync fails and loses its bytes, as on Linux.
+//! bit of a read; a sync fails and loses its bytes, as on Linux; with EROFS it and all changes after it.
 //!
 //! A run begins with a store that was closed well, lets a client do the same work each time, and has one
 //! fault at a position that is counted from the start of the process. An error is then a right answer;
@@ -138,9 +138,9 @@ impl Bench {
 }
 
 /// The fault at positions spread over the work, as many as are wanted at most.
-async fn sweep(rig: &'static str, kinds: &[Kind], harm: Harm) {
+async fn sweep(rig: &'static str, kinds: &[Kind], harm: Harm, lasts: bool) {
     let Some(mut bench) = Bench::prepare(rig).await else { return };
-    let fault = |at| Fault { at, kinds: kinds.to_vec(), class: None, harm, lasts: false };
+    let fault = |at| Fault { at, kinds: kinds.to_vec(), class: None, harm, lasts };
     let broken = |what: String| format!("ORLOP_RIG_SEED={} rig={rig}: {what}", seed());
     let positions = bench.run(fault(u64::MAX)).await.unwrap_or_else(|what| panic!("{}", broken(what)));
     let runs = number("ORLOP_FAULT_RUNS", RUNS_DEFAULT).min(positions);
@@ -164,27 +164,33 @@ async fn sweep(rig: &'static str, kinds: &[Kind], harm: Harm) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_input_or_output_error_costs_nothing_that_was_acknowledged() {
-    sweep("EIO", &Kind::ALL, Harm::Error(Errno::IO)).await;
+    sweep("EIO", &Kind::ALL, Harm::Error(Errno::IO), false).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_device_without_room_costs_nothing_that_was_acknowledged() {
-    sweep("ENOSPC", &Kind::TAKING_ROOM, Harm::Error(Errno::NOSPC)).await;
+    sweep("ENOSPC", &Kind::TAKING_ROOM, Harm::Error(Errno::NOSPC), false).await;
+}
+
+/// As after an error of the file system: from some moment on nothing can be changed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_can_only_be_read_costs_nothing_that_was_acknowledged() {
+    sweep("EROFS", &Kind::CHANGING, Harm::Error(Errno::ROFS), true).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_sync_is_never_acknowledged() {
-    sweep("failed sync", &Kind::SYNCING, Harm::Error(Errno::IO)).await;
+    sweep("failed sync", &Kind::SYNCING, Harm::Error(Errno::IO), false).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_that_comes_short_is_continued() {
-    sweep("short write", &[Kind::Write], Harm::Short).await;
+    sweep("short write", &[Kind::Write], Harm::Short, false).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bit_that_flips_on_the_way_is_never_sent() {
-    sweep("bit flip", &[Kind::Read], Harm::Flip).await;
+    sweep("bit flip", &[Kind::Read], Harm::Flip, false).await;
 }
 
 /// What is wrong in memory only is no damage of what is stored: it must not be condemned.

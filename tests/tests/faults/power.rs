@@ -181,6 +181,7 @@ impl Rig {
             if is_cut {
                 self.disk.cut_after(1 + self.random.below(self.start_changes));
             }
+            self.choose_backend();
             let (gate, began) = (self.disk.gate(), Instant::now());
             let started = self.registry.try_restart(|| gate.is_cut());
             let is_up = started.map_err(|output| {
@@ -203,6 +204,13 @@ impl Rig {
         let address = self.registry.address();
         self.workers.iter_mut().for_each(|worker| worker.reconnect(address));
         Ok(())
+    }
+
+    /// The ring or threads move the bytes from the next start on.
+    fn choose_backend(&mut self) {
+        let mut config = rig::config("1h");
+        config["storage"]["io"] = ["auto", "threads"][self.random.below(2) as usize].into();
+        self.registry.reconfigure(config);
     }
 
     async fn verify(&mut self, depth: Depth) -> Result<(), String> {
