@@ -10,6 +10,7 @@ FUZZ_SECONDS ?= 30
 REPEAT ?= 3
 BLOBS ?= 10000000
 SECONDS ?= 600
+POINTS ?= 5000
 SEED ?= 1
 CONNECTIONS ?= 10000
 FLOOD ?= 60
@@ -46,13 +47,16 @@ soak:
 	ORLOP_GRAPHS=100000 $(CARGO) test --release $(ASSERTIONS) -p orlop-gc --test collection graphs
 
 # Never lose, never lie (docs/reliability.md): the model crashed everywhere, rot, a disk filled a hundred
-# times, and SIGKILL under verifying clients for SECONDS. Each prints what it did; SEED repeats a run.
+# times, one that loses power POINTS times and fails at each operation (root), and SIGKILL under verifying
+# clients for SECONDS. Each prints what it did; SEED repeats a run.
 crash:
 	scripts/setup test
 	$(CARGO) build --release $(ASSERTIONS) --workspace --bins --tests
 	ORLOP_RIG_SEED=$(SEED) ORLOP_MODEL_STATES=1000000 $(CARGO) test --release $(ASSERTIONS) -p orlop-gc --test crashes -- --nocapture
 	ORLOP_RIG_SEED=$(SEED) ORLOP_ROT_HARMS=20000 $(CARGO) test --release $(ASSERTIONS) -p orlop-engine --test store rot -- --nocapture
 	ORLOP_RIG_SEED=$(SEED) ORLOP_FULL_ROUNDS=100 $(CARGO) test --release $(ASSERTIONS) -p orlop-tests --test registry full -- --nocapture
+	ORLOP_RIG_SEED=$(SEED) ORLOP_FAULT_POINTS=$(POINTS) ORLOP_FAULT_RUNS=1000000 \
+		$(CARGO) test --release $(ASSERTIONS) -p orlop-tests --test faults -- --nocapture --test-threads 2
 	ORLOP_RIG_SEED=$(SEED) ORLOP_CRASH_SECONDS=$(SECONDS) $(CARGO) test --release $(ASSERTIONS) -p orlop-tests --test registry crash -- --nocapture
 
 # Every attack of docs/security.md at full size: CONNECTIONS clients, floods of FLOOD seconds; prints the figures.

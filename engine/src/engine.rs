@@ -371,6 +371,7 @@ const WRITE_BUFFER_BYTES_MIN: usize = 8 << 20;
 fn prepare_root(root: &Path) -> Result<File> {
     use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
     let failed = |source| Error::io("preparing the root", source);
+    let missing = root.ancestors().take_while(|path| !path.exists()).count();
     fs::DirBuilder::new().recursive(true).mode(0o700).create(root).map_err(failed)?;
     let is_new = check_root_format(root)?;
     let mut options = fs::OpenOptions::new();
@@ -381,9 +382,24 @@ fn prepare_root(root: &Path) -> Result<File> {
         Err(errno) => return Err(failed(errno.into())),
     }
     if is_new {
+        // The root's own name first: a store that is lost as a whole could not even be rebuilt. An earlier
+        // process may have made it and stopped here, so its parent is synced in any case.
+        sync_parents(root, missing.max(1)).map_err(failed)?;
         write_format(root).map_err(failed)?;
     }
     Ok(lock)
+}
+
+/// Makes the names of a directory and of those above it durable, so many in all.
+fn sync_parents(path: &Path, count: usize) -> std::io::Result<()> {
+    // Of a path with links the parents are not what its text says.
+    let path = fs::canonicalize(path)?;
+    path.ancestors().skip(1).take(count).try_for_each(|parent| match File::open(parent) {
+        Ok(directory) => directory.sync_all(),
+        // A directory that others prepared for us and that we may only pass through.
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Ok(()),
+        Err(error) => Err(error),
+    })
 }
 
 /// Whether the directory is a store of this format (false) or empty (true). Anything else is left

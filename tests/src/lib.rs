@@ -7,6 +7,7 @@
 
 pub mod collection;
 pub mod disk;
+pub mod faults;
 pub mod http;
 pub mod kept;
 pub mod layout;
@@ -14,6 +15,7 @@ pub mod process;
 pub mod programs;
 pub mod registry;
 pub mod repository;
+pub mod rig;
 pub mod small_disk;
 pub mod stream;
 pub mod tls;

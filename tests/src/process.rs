@@ -5,7 +5,7 @@ use std::{
     process::{Child, Command, ExitStatus, Stdio},
     sync::{
         Arc, Mutex,
-        mpsc::{Receiver, channel},
+        mpsc::{Receiver, RecvTimeoutError, channel},
     },
     thread::{JoinHandle, spawn},
     time::{Duration, Instant},
@@ -16,6 +16,9 @@ use rustix::process::{Pid, Signal, kill_process};
 /// How long a child may take to say or do what a test waits for. The slowest, a client that unpacks
 /// an image on a busy machine, takes half a minute; a hang takes forever.
 pub const PATIENCE: Duration = Duration::from_secs(180);
+
+/// How often somebody who waits for a line looks whether it is in vain.
+const LOOK_PERIOD: Duration = Duration::from_millis(5);
 
 /// A running child; killed when dropped.
 pub struct Process {
@@ -72,6 +75,28 @@ impl Process {
         while let Ok(line) = self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             if let Some(found) = find(&line) {
                 return Ok(found);
+            }
+        }
+        Err(self.output())
+    }
+
+    /// Like [`Process::wait_for_line`]; `None` if `is_in_vain` before there is such a line.
+    pub fn wait_for_line_unless<T>(
+        &self,
+        find: impl Fn(&str) -> Option<T>,
+        is_in_vain: impl Fn() -> bool,
+    ) -> Result<Option<T>, String> {
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            match self.lines.recv_timeout(LOOK_PERIOD) {
+                Ok(line) => {
+                    if let Some(found) = find(&line) {
+                        return Ok(Some(found));
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) if is_in_vain() => return Ok(None),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
             }
         }
         Err(self.output())

@@ -54,6 +54,8 @@ pub struct Options {
     pub config: Option<Value>,
     /// A file system of its own with so many bytes for the store. [`SmallDisk`] says what it needs.
     pub disk_bytes: Option<u64>,
+    /// An existing directory for the store, which the test looks after.
+    pub parent: Option<PathBuf>,
 }
 
 impl Options {
@@ -128,6 +130,27 @@ impl Registry {
         assert_eq!(ready.status, 200, "/readyz once it listens: {ready:?}");
     }
 
+    /// Like [`Registry::restart`], but gives up if `is_in_vain` before it listens: false then, and it
+    /// is still to be killed. Errors: it ended, with what it wrote.
+    ///
+    /// # Panics
+    /// If it still runs.
+    pub fn try_restart(&mut self, is_in_vain: impl Fn() -> bool) -> Result<bool, String> {
+        assert!(self.process.is_none(), "the registry still runs");
+        let mut process = Process::spawn(&mut self.serve_command());
+        match process.wait_for_line_unless(listening_address, is_in_vain) {
+            Ok(address) => {
+                self.address = address.unwrap_or(self.address);
+                self.process = Some(process);
+                Ok(address.is_some())
+            }
+            Err(output) => {
+                process.wait();
+                Err(output)
+            }
+        }
+    }
+
     /// Starts it on the same root and kills it after a while, ready or not: a crash during recovery.
     pub async fn start_and_kill(&mut self, after: Duration) {
         assert!(self.process.is_none(), "the registry still runs");
@@ -168,8 +191,8 @@ impl Registry {
 
     /// The store's directory.
     pub fn root(&self) -> PathBuf {
-        let parent = self.small_disk.as_ref().map_or(self.directory.path(), SmallDisk::path);
-        parent.join("root")
+        let own = self.small_disk.as_ref().map_or(self.directory.path(), SmallDisk::path);
+        self.options.parent.as_deref().unwrap_or(own).join("root")
     }
 
     /// The file system of its own, if it has one.
@@ -252,8 +275,15 @@ impl Registry {
 
     /// SIGKILL: nothing is flushed, nothing is answered. Its root stays.
     pub fn kill(&mut self) {
+        self.kill_while(|| {});
+    }
+
+    /// SIGKILL, then `meanwhile`, then waits for the end: for a process that waits for a disk that does
+    /// not answer, and can't end before the disk is gone.
+    pub fn kill_while(&mut self, meanwhile: impl FnOnce()) {
         let mut process = self.process.take().expect("the registry was stopped");
         process.signal(Signal::KILL);
+        meanwhile();
         process.wait();
     }
 
@@ -290,6 +320,14 @@ impl Registry {
             checked.stdout,
             checked.stderr
         );
+        self.finished = true;
+    }
+
+    /// For a test whose disk lies: ends at once, whether it runs or not, and without a check.
+    pub fn abandon(&mut self) {
+        if self.process.is_some() {
+            self.kill();
+        }
         self.finished = true;
     }
 

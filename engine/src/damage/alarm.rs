@@ -118,7 +118,8 @@ pub(crate) async fn suspect(
     Error::Damaged { digest: *digest, offset, expected, found }
 }
 
-/// Reads the chunk at `offset` once more, as a reader that comes now would.
+/// Reads the chunk at `offset` once more, from the device: what went wrong on its way to memory once is
+/// still wrong there, and no reason to condemn what is stored.
 async fn look_again(store: &Store, digest: &Digest, seen: &BlobRecord, offset: u64) -> io::Result<Option<Flaw>> {
     let is_file = |record: BlobRecord| record.health == Health::Sound && record.placement == Placement::File;
     if !store.blob(digest).await.map_err(io::Error::other)?.is_some_and(is_file) {
@@ -135,7 +136,7 @@ async fn look_again(store: &Store, digest: &Digest, seen: &BlobRecord, offset: u
     let start = chunk * chunk_bytes;
     let len = usize::try_from(chunk_bytes.min(seen.size - start)).map_err(io::Error::other)?;
     let buffer = store.read_pool.try_take(len).expect("the readers' pool has no limit");
-    let read = store.tier.read(&file, buffer, start, len).await?;
+    let read = store.tier.reread(&file, buffer, start, len).await?;
     if read.len() != len {
         return Ok(Some(Flaw::Length));
     }

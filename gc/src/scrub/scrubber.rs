@@ -141,6 +141,8 @@ impl Scrubber {
         let work = move || {
             lower_priority();
             runtime.block_on(shared.run_all());
+            // Whoever waits may end the process next, and then nothing may still close the store.
+            drop(shared);
             let _ = over.send(());
         };
         let failed = |source: io::Error| Error::Io { context: "starting the scrub's thread", source };

@@ -84,6 +84,23 @@ async fn the_background_stops_at_once_and_goes_on() {
     place.check(engine).await;
 }
 
+/// Once the background has stopped, it holds nothing of the store: whoever waited may end the process.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_background_holds_nothing_once_it_has_stopped() {
+    const TIMES: u64 = 30;
+    let place = Place::real();
+    for _ in 0..TIMES {
+        // The root is locked as long as anybody holds the store.
+        let engine = place.open().await;
+        let scrubber = Scrubber::new(engine.clone(), ScrubOptions::default());
+        let scrubbing = scrubber.spawn().expect("a thread");
+        engine.close().await.expect("closed");
+        drop((engine, scrubber));
+        scrubbing.stop().await;
+    }
+    place.check(place.open().await).await;
+}
+
 /// A pass that ended lately is not due, however often the process starts.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_interval_is_counted_from_the_end_of_the_last_pass() {

@@ -29,8 +29,19 @@ impl Worker {
             Err(Stop::Broken(violation)) => Err(violation),
             Err(stop) => match self.broken(format!("{stop:?} while nothing was the matter")) {
                 Stop::Broken(violation) => Err(violation),
-                Stop::Gone | Stop::Full => unreachable!("broken makes a violation"),
+                Stop::Gone | Stop::Full | Stop::Failed => unreachable!("broken makes a violation"),
             },
+        }
+    }
+
+    /// Like [`Worker::verify`]; false if the disk fails before everything was looked at.
+    pub async fn verify_unless_it_fails(&mut self, depth: Depth) -> Result<bool, Violation> {
+        self.sync_journal();
+        match self.verify_all(depth).await {
+            Ok(()) => Ok(true),
+            Err(Stop::Failed) => Ok(false),
+            Err(Stop::Broken(violation)) => Err(violation),
+            Err(stop @ (Stop::Gone | Stop::Full)) => unreachable!("{stop:?} of a registry that runs"),
         }
     }
 

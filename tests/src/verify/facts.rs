@@ -44,7 +44,7 @@ pub struct Write {
     pub after: Option<String>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Facts {
     now: BTreeMap<Key, String>,
     /// What was there once and must stay away.

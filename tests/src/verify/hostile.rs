@@ -78,7 +78,7 @@ impl Worker {
         match sent.await {
             Ok(()) => Ok(()),
             // A registry that is full may answer and close before it has taken everything.
-            Err(_) if self.world.may_be_full => Ok(()),
+            Err(_) if self.world.may_be_full || self.may_fail() => Ok(()),
             Err(error) => Err(self.no_answer(head.lines().next().unwrap_or_default(), &Failure::Io(error))),
         }
     }

@@ -58,7 +58,7 @@ impl Worker {
         let Some((path, session)) = self.facts.sessions().iter().nth(chosen) else { return Ok(()) };
         let (path, session) = (path.clone(), session.clone());
         // Without a crash it must be there, unless its last request may have ended it.
-        self.resume(&path, &session, self.world.may_be_full).await
+        self.resume(&path, &session, self.world.may_be_full || self.may_fail()).await
     }
 
     /// The session has an exact prefix of what was sent, or, if it may be lost, is unknown.

@@ -35,12 +35,15 @@ pub struct World {
     pub is_dying: AtomicBool,
     /// Whether the disk may be full: 507 is then a right answer to what needs space.
     pub may_be_full: bool,
+    /// Whether the disk may refuse anything: an error of the server's is then a right answer, and so is
+    /// none.
+    pub may_fail: AtomicBool,
 }
 
 impl World {
     pub fn new(rig: &'static str, seed: u64, workers: u64) -> Self {
-        let (operations, is_dying) = (AtomicU64::new(0), AtomicBool::new(false));
-        World { rig, seed, workers, operations, is_dying, may_be_full: false }
+        let (operations, is_dying, may_fail) = (AtomicU64::new(0), AtomicBool::new(false), AtomicBool::new(false));
+        World { rig, seed, workers, operations, is_dying, may_be_full: false, may_fail }
     }
 }
 
@@ -55,6 +58,8 @@ pub struct Tally {
     pub bytes_read: u64,
     /// Changes that were refused because the disk is full.
     pub full: u64,
+    /// Operations that ended with an error of the server's, where the disk may fail.
+    pub failed: u64,
     /// Changes whose answer never came: how many were there afterwards, and how many not.
     pub settled_after: u64,
     pub settled_before: u64,
@@ -69,6 +74,7 @@ impl Tally {
         self.reads += other.reads;
         self.bytes_read += other.bytes_read;
         self.full += other.full;
+        self.failed += other.failed;
         self.settled_after += other.settled_after;
         self.settled_before += other.settled_before;
         self.resumed += other.resumed;
@@ -82,6 +88,8 @@ pub enum Stop {
     Gone,
     /// The disk is full.
     Full,
+    /// The disk fails.
+    Failed,
     Broken(Violation),
 }
 
@@ -114,6 +122,14 @@ impl Worker {
         }
     }
 
+    /// A worker that goes on where another one stopped.
+    #[must_use]
+    pub fn after(mut self, other: &Worker) -> Self {
+        self.facts = other.facts.clone();
+        self.operation = other.operation;
+        self
+    }
+
     /// The registry was started again.
     pub fn reconnect(&mut self, address: SocketAddr) {
         self.client = Client::plain(address);
@@ -134,6 +150,7 @@ impl Worker {
             match self.operate().await {
                 Ok(()) => {}
                 Err(Stop::Full) => self.tally.full += 1,
+                Err(Stop::Failed) => self.tally.failed += 1,
                 Err(Stop::Gone) => return Ok(()),
                 Err(Stop::Broken(violation)) => return Err(violation),
             }
@@ -252,6 +269,7 @@ impl Worker {
     pub(super) fn no_answer(&self, what: &str, failure: &Failure) -> Stop {
         match self.is_dying() {
             true => Stop::Gone,
+            false if self.may_fail() => Stop::Failed,
             false => self.broken(format!("{what}: no answer: {failure}")),
         }
     }
@@ -260,10 +278,17 @@ impl Worker {
         self.world.is_dying.load(Ordering::SeqCst)
     }
 
+    pub(super) fn may_fail(&self) -> bool {
+        self.world.may_fail.load(Ordering::SeqCst)
+    }
+
     /// 507 for want of space is no violation where the disk may be full.
     pub(super) fn unexpected(&self, what: &str, answer: &Answer) -> Stop {
         if self.world.may_be_full && answer.status == 507 {
             return Stop::Full;
+        }
+        if self.may_fail() && answer.status.is_server_error() {
+            return Stop::Failed;
         }
         self.broken(format!("{what}: {answer:?}"))
     }

@@ -15,11 +15,10 @@ use std::{
 
 use orlop_tests::{
     Options, Registry, disk,
+    rig::{self, all, kept, number, seed},
     stream::Random,
     verify::{Depth, Facts, Journal, Tally, Worker, World},
 };
-
-use crate::rig::{self, all, kept, number, seed};
 
 const SECONDS_DEFAULT: u64 = 10;
 const WORKERS: u64 = 6;

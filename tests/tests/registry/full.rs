@@ -16,11 +16,10 @@ use std::{
 use orlop_tests::{
     Options, Registry, SmallDisk,
     process::PATIENCE,
+    rig::{self, all, kept, number, seed},
     stream::{Random, bytes, sha256},
     verify::{Depth, Journal, Worker, World},
 };
-
-use crate::rig::{self, all, kept, number, seed};
 
 const ROUNDS_DEFAULT: u64 = 6;
 const WORKERS: u64 = 4;

@@ -12,6 +12,5 @@ mod import;
 mod large;
 mod protocol;
 mod rebuild;
-mod rig;
 mod scrub;
 mod soak;

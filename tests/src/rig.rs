@@ -2,18 +2,22 @@
 
 use std::env;
 
-use orlop_tests::{
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use crate::{
     Registry,
     collection::settled,
     disk,
     verify::{Tally, Violation, Worker},
 };
-use serde_json::{Value, json};
-use tokio::task::JoinSet;
 
 const SEED_DEFAULT: u64 = 1;
 
 /// The number in an environment variable.
+///
+/// # Panics
+/// If it is something else.
 pub fn number(name: &str, default: u64) -> u64 {
     env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is a number, not {text:?}")))
 }
@@ -46,12 +50,18 @@ where
 }
 
 /// Fails with the one line that repeats what happened.
+///
+/// # Panics
+/// If a promise was broken.
 pub fn kept(result: Result<Vec<Worker>, Violation>) -> Vec<Worker> {
     result.unwrap_or_else(|violation| panic!("{violation}"))
 }
 
 /// Deletes everything, waits until it is collected, and looks for what is left on the disk. Gives what
 /// all workers did.
+///
+/// # Panics
+/// If something is left, or can't be deleted.
 pub async fn end(mut registry: Registry, workers: &mut [Worker]) -> Tally {
     let mut tally = Tally::default();
     for worker in workers {

@@ -1,0 +1,217 @@
+//! One operation of the disk goes wrong, each one in its turn: with EIO, with ENOSPC, half of a write, a
+//! bit of a read; a sync fails and loses its bytes, as on Linux; with EROFS it and all changes after it.
+//!
+//! A run begins with a store that was closed well, lets a client do the same work each time, and has one
+//! fault at a position that is counted from the start of the process. An error is then a right answer;
+//! what is acknowledged must be there: at once, and after the power was cut. A start that meets the fault
+//! may fail, and must succeed without it.
+//!
+//! `ORLOP_FAULT_RUNS` sets how many positions are tried for each fault, spread over the work; a few are
+//! part of `make test`, `make crash` has all of them.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+};
+
+use http::Method;
+use orlop_tests::{
+    Registry,
+    faults::{Class, Fault, FaultDisk, Harm, Image, Kind, Left},
+    http::{empty, request},
+    rig::{number, seed},
+    stream::{Random, bytes, sha256},
+    verify::{Depth, Journal, Worker, World},
+};
+use rustix::io::Errno;
+use tempfile::TempDir;
+
+use crate::common::{journal, mounted, registry};
+
+const RUNS_DEFAULT: u64 = 12;
+
+/// Operations of the client before the image is taken, and in each run.
+const OPERATIONS_BEFORE: u64 = 60;
+const OPERATIONS: u64 = 40;
+
+#[derive(Debug, Default)]
+struct Report {
+    runs: u64,
+    /// Runs whose start failed, and those after which the store wanted a restart.
+    failed_starts: u64,
+    stopped: u64,
+    failed_operations: u64,
+    acknowledged: u64,
+    hits: BTreeMap<(Kind, Class), u64>,
+}
+
+struct Bench {
+    // Ended before the disk is unmounted: fields are dropped in order.
+    registry: Registry,
+    disk: FaultDisk,
+    _directory: TempDir,
+    image: Image,
+    before: Worker,
+    journal: Arc<Journal>,
+    rig: &'static str,
+    report: Report,
+}
+
+impl Bench {
+    async fn prepare(rig: &'static str) -> Option<Self> {
+        let (disk, directory) = mounted(rig)?;
+        let mut registry = registry(&disk).await;
+        let journal = journal(&registry);
+        let world = Arc::new(World::new(rig, seed(), 1));
+        let mut before = Worker::new(&world, 0, &journal, registry.address());
+        let ran = before.run(|| world.operations.load(Ordering::SeqCst) >= OPERATIONS_BEFORE).await;
+        ran.unwrap_or_else(|violation| panic!("{violation}"));
+        registry.stop();
+        let image = disk.image();
+        let report = Report::default();
+        Some(Bench { registry, disk, _directory: directory, image, before, journal, rig, report })
+    }
+
+    /// One run. Gives how many operations could have met the fault.
+    async fn run(&mut self, fault: Fault) -> Result<u64, String> {
+        self.report.runs += 1;
+        let mut random = Random(seed() ^ fault.at);
+        self.disk.restore(&self.image);
+        let name = format!("{:?} at {}", fault.harm, fault.at);
+        self.disk.set_fault(Some(fault));
+        self.start(&name)?;
+        let world = Arc::new(World::new(self.rig, seed(), 1));
+        world.may_fail.store(true, Ordering::SeqCst);
+        let mut worker = Worker::new(&world, 0, &self.journal, self.registry.address()).after(&self.before);
+        let ran = worker.run(|| world.operations.load(Ordering::SeqCst) >= OPERATIONS).await;
+        let hit = self.disk.hit();
+        let told = |what: String| match &hit {
+            Some(hit) => format!("{what}\n{name}, which met {hit}"),
+            None => format!("{what}\n{name}, which met nothing"),
+        };
+        ran.map_err(|violation| told(violation.to_string()))?;
+        let seen = self.disk.seen();
+        if let Some(hit) = &hit {
+            *self.report.hits.entry((hit.kind, hit.class)).or_default() += 1;
+        }
+        self.disk.set_fault(None);
+        // Still the same process: what it answers is right, or an error.
+        let verified = worker.verify_unless_it_fails(Depth::Everything).await;
+        self.report.stopped += u64::from(!verified.map_err(|violation| told(violation.to_string()))?);
+        let tally = worker.tally();
+        self.report.failed_operations += tally.failed;
+        self.report.acknowledged += tally.acknowledged;
+        world.may_fail.store(false, Ordering::SeqCst);
+        self.cut_power(&mut random).map_err(told)?;
+        self.start("no fault").map_err(told)?;
+        worker.reconnect(self.registry.address());
+        worker.verify(Depth::Everything).await.map_err(|violation| told(violation.to_string()))?;
+        self.registry.stop();
+        let checked = self.registry.check();
+        if !checked.status.success() {
+            return Err(told(format!("{}{}", checked.stdout, checked.stderr)));
+        }
+        Ok(seen)
+    }
+
+    /// Starts it; a second time without a fault if the first start met one.
+    fn start(&mut self, fault: &str) -> Result<(), String> {
+        let Err(first) = self.registry.try_restart(|| false) else { return Ok(()) };
+        let Some(hit) = self.disk.hit() else { return Err(format!("it does not start:\n{first}")) };
+        self.report.failed_starts += 1;
+        self.disk.set_fault(None);
+        let second = self.registry.try_restart(|| false);
+        second.map(drop).map_err(|output| format!("it does not start after {fault}, which met {hit}:\n{first}{output}"))
+    }
+
+    fn cut_power(&mut self, random: &mut Random) -> Result<(), String> {
+        let rules = self.disk.broken_rules();
+        if !rules.is_empty() {
+            return Err(format!("rules: {rules:?}"));
+        }
+        let disk = &mut self.disk;
+        self.registry.kill_while(|| disk.detach());
+        let left = [Left::Durable, Left::Some, Left::Everything][random.below(3) as usize];
+        self.disk.lose_power(left, random);
+        Ok(())
+    }
+}
+
+/// The fault at positions spread over the work, as many as are wanted at most.
+async fn sweep(rig: &'static str, kinds: &[Kind], harm: Harm, lasts: bool) {
+    let Some(mut bench) = Bench::prepare(rig).await else { return };
+    let fault = |at| Fault { at, kinds: kinds.to_vec(), class: None, harm, lasts };
+    let broken = |what: String| format!("ORLOP_RIG_SEED={} rig={rig}: {what}", seed());
+    let positions = bench.run(fault(u64::MAX)).await.unwrap_or_else(|what| panic!("{}", broken(what)));
+    let runs = number("ORLOP_FAULT_RUNS", RUNS_DEFAULT).min(positions);
+    for run in 0..runs {
+        let at = 1 + run * positions / runs;
+        let ran = bench.run(fault(at)).await;
+        ran.unwrap_or_else(|what| panic!("{}", broken(what)));
+    }
+    bench.registry.abandon();
+    let Report { runs, failed_starts, stopped, failed_operations, acknowledged, hits } = bench.report;
+    let met: u64 = hits.values().sum();
+    assert!(met > 0, "the fault met nothing");
+    eprintln!("rig {rig}, seed {}: {positions} positions, {runs} runs, {met} met the fault", seed());
+    eprintln!(
+        "failed starts {failed_starts}, stores that wanted a restart {stopped}, failed operations {failed_operations}"
+    );
+    eprintln!("acknowledged changes {acknowledged}; losses 0, wrong bytes 0, broken rules 0");
+    let hits = hits.iter().map(|((kind, class), count)| format!("{kind:?} {class:?} {count}"));
+    eprintln!("met: {}", hits.collect::<Vec<_>>().join(", "));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_input_or_output_error_costs_nothing_that_was_acknowledged() {
+    sweep("EIO", &Kind::ALL, Harm::Error(Errno::IO), false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_without_room_costs_nothing_that_was_acknowledged() {
+    sweep("ENOSPC", &Kind::TAKING_ROOM, Harm::Error(Errno::NOSPC), false).await;
+}
+
+/// As after an error of the file system: from some moment on nothing can be changed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_can_only_be_read_costs_nothing_that_was_acknowledged() {
+    sweep("EROFS", &Kind::CHANGING, Harm::Error(Errno::ROFS), true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_sync_is_never_acknowledged() {
+    sweep("failed sync", &Kind::SYNCING, Harm::Error(Errno::IO), false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_that_comes_short_is_continued() {
+    sweep("short write", &[Kind::Write], Harm::Short, false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bit_that_flips_on_the_way_is_never_sent() {
+    sweep("bit flip", &[Kind::Read], Harm::Flip, false).await;
+}
+
+/// What is wrong in memory only is no damage of what is stored: it must not be condemned.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bit_that_flipped_on_the_way_condemns_nothing() {
+    let Some((disk, _directory)) = mounted("bit flip") else { return };
+    let mut registry = registry(&disk).await;
+    let repository = registry.repository("flipped");
+    let digest = repository.push(bytes(seed(), 100_000)).await;
+    let path = repository.blob_path(&digest);
+    let fault = Fault { at: 1, kinds: vec![Kind::Read], class: Some(Class::Blob), harm: Harm::Flip, lasts: false };
+    disk.set_fault(Some(fault));
+    let cut = repository.client.try_send(request(Method::GET, &path, empty())).await;
+    assert!(cut.is_err(), "a wrong byte was sent: {cut:?}");
+    assert!(disk.hit().is_some(), "it was read from the disk");
+    disk.set_fault(None);
+    repository.client.head(&path).await.expect(200);
+    registry.stop();
+    registry.restart().await;
+    let repository = registry.repository("flipped");
+    let read = repository.client.get(&path).await.expect(200);
+    assert_eq!(sha256(&read.body), digest);
+    registry.finish();
+}
