@@ -14,16 +14,17 @@
 use std::{
     collections::{HashMap, HashSet},
     future::Future,
-    hash::{BuildHasher, RandomState},
-    sync::{
-        Arc, Mutex, MutexGuard,
-        atomic::{AtomicU64, Ordering},
-    },
+    hash::BuildHasher,
+    sync::{Arc, atomic::Ordering},
 };
 
 use tokio::sync::Notify;
 
-use crate::{Digest, Namespace, error::Result};
+use crate::{
+    Digest, Namespace,
+    error::Result,
+    schedule::{AtomicU64, Mutex, MutexGuard, RandomState},
+};
 
 /// Shards, so that answers about different content rarely meet.
 const SHARDS: u64 = 64;
@@ -64,7 +65,7 @@ impl Leases {
         let shard = || Mutex::new(Shard { all_told: Some(epoch), ..Shard::default() });
         Leases {
             shards: (0..SHARDS).map(|_| shard()).collect(),
-            hasher: RandomState::new(),
+            hasher: RandomState::default(),
             epoch: AtomicU64::new(epoch),
             lease_epochs,
             settled: Notify::new(),

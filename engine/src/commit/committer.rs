@@ -5,10 +5,7 @@
 //! and only then answers. While it syncs, the next group gathers: the slower the disk, the larger
 //! the groups.
 
-use std::{
-    sync::{Arc, Mutex, OnceLock},
-    thread::JoinHandle,
-};
+use std::sync::{Arc, OnceLock};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -20,6 +17,10 @@ use crate::{
     journal::Appender,
     options::Options,
     read::Marks,
+    schedule::{
+        self, Mutex,
+        thread::{self, JoinHandle},
+    },
     statistics::{Counters, add},
     store::index_error,
 };
@@ -50,7 +51,7 @@ impl Committer {
         let stopped = Arc::new(OnceLock::new());
         let group_max = options.commit_group_max;
         let worker = Worker { targets, requests, group_max, stopped: stopped.clone(), counters };
-        let thread = std::thread::Builder::new()
+        let thread = thread::Builder::new()
             .name("commit".to_owned())
             .spawn(move || worker.run())
             .map_err(|source| Error::io("starting the commit thread", source))?;
@@ -66,6 +67,7 @@ impl Committer {
     {
         let queue = self.queue.lock().expect("no panic holds it").clone().ok_or_else(|| self.stopped_error())?;
         let (reply, answer) = oneshot::channel();
+        schedule::point();
         let request = Request { decide: Box::new(decide), durability, reply };
         queue.send(request).await.map_err(|_| self.stopped_error())?;
         drop(queue);
@@ -119,7 +121,7 @@ struct Worker {
 
 impl Worker {
     fn run(mut self) {
-        while let Some(first) = self.requests.blocking_recv() {
+        while let Some(first) = schedule::receive(&mut self.requests) {
             if let Some(reason) = self.stopped.get() {
                 refuse(first.reply, reason);
                 continue;
@@ -174,6 +176,7 @@ impl Worker {
         let written = self.targets.index.write(&changes, durability);
         // Also after a failure: what became of the write is unknown.
         self.targets.marks.raise(&changes);
+        schedule::point();
         match written {
             Ok(_) => accepted.into_iter().for_each(|reply| drop(reply.send(Ok(())))),
             Err(error) => self.stop(&error, accepted),

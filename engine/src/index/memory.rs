@@ -7,10 +7,11 @@
 use std::{
     collections::BTreeMap,
     ops::Bound,
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{Arc, PoisonError},
 };
 
 use super::{Cached, Changes, Condition, Durability, Index, IndexError, Outcome, Pair, Snapshot, Table, Value};
+use crate::schedule::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// Batches kept apart as not yet durable. Beyond it the oldest become durable, as they would when
 /// the operating system writes back its cache.

@@ -23,10 +23,11 @@ use std::{
     any::Any,
     collections::BTreeMap,
     fmt, io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, PoisonError},
 };
 
 use super::{Buffer, Disk, Entry, Handle, Linked, Op, StorePath, check};
+use crate::schedule::{self, Mutex, MutexGuard};
 
 mod content;
 mod names;
@@ -152,7 +153,7 @@ impl SimDisk {
         let turns = state.random.below(TURNS_END);
         Box::pin(async move {
             for _ in 0..turns {
-                tokio::task::yield_now().await;
+                schedule::yield_now().await;
             }
             outcome
         })

@@ -12,11 +12,8 @@
 //!   holds that rests on the old one, so two readers never see the change in both orders.
 
 use std::{
-    hash::{BuildHasher, RandomState},
-    sync::{
-        Arc, Weak,
-        atomic::{AtomicU64, Ordering},
-    },
+    hash::BuildHasher,
+    sync::{Arc, Weak, atomic::Ordering},
 };
 
 use super::{blob::Blob, cache::Opened};
@@ -25,11 +22,12 @@ use crate::{
     collect::LeaseKey,
     engine::Engine,
     index::{Changes, Table},
+    schedule::{self, AtomicU64, RandomState},
     statistics::add,
 };
 
 /// Counters, in 64 KiB. Rows share them by their hash: more rows cost needless look-ups, not errors.
-const COUNTERS: usize = 1 << 13;
+const COUNTERS: usize = if schedule::IS_CHOSEN { 1 << 6 } else { 1 << 13 };
 
 /// Counts writes to the rows that answers about content rest on.
 pub(crate) struct Marks {
@@ -46,7 +44,7 @@ pub(crate) struct Mark {
 
 impl Marks {
     pub fn new() -> Self {
-        Marks { counters: (0..COUNTERS).map(|_| AtomicU64::new(0)).collect(), hasher: RandomState::new() }
+        Marks { counters: (0..COUNTERS).map(|_| AtomicU64::new(0)).collect(), hasher: RandomState::default() }
     }
 
     /// To be taken before the row is read.
