@@ -2,7 +2,8 @@
 //!
 //! Changes wait in a bounded queue. The thread takes all that wait (up to a group's size), lets
 //! each decide on top of the ones before it, writes the group as one atomic batch with one sync,
-//! and only then answers. While it syncs, the next group gathers: the slower the disk, the larger
+//! and only then answers: also with a refusal, which may rest on a change that nobody can see before, and
+//! which would never have been if the write fails. While it syncs, the next group gathers: the slower the disk, the larger
 //! the groups.
 
 use std::sync::{Arc, OnceLock};
@@ -135,6 +136,8 @@ impl Worker {
         let mut bytes = 0;
         let mut durability = Durability::Buffered;
         let mut accepted = Vec::new();
+        // Decided on top of changes that nobody else can see yet.
+        let mut refused = Vec::new();
         let mut next = Some(first);
         while let Some(request) = next {
             let mut transaction = Transaction::new(&*self.targets.index, &overlay);
@@ -151,7 +154,8 @@ impl Worker {
                     }
                     accepted.push(request.reply);
                 }
-                Err(error) => drop(request.reply.send(Err(error))),
+                Err(error) if accepted.is_empty() => drop(request.reply.send(Err(error))),
+                Err(error) => refused.push((request.reply, error)),
             }
             let full = accepted.len() >= self.group_max || bytes >= GROUP_BYTES_MAX;
             next = if full { None } else { self.requests.try_recv().ok() };
@@ -172,14 +176,20 @@ impl Worker {
             journal.append(&mut overlay);
         }
         let changes = to_changes(overlay);
-        self.targets.marks.raise(&changes);
+        self.targets.marks.begin(&changes);
         let written = self.targets.index.write(&changes, durability);
         // Also after a failure: what became of the write is unknown.
-        self.targets.marks.raise(&changes);
+        self.targets.marks.end(&changes);
         schedule::point();
         match written {
-            Ok(_) => accepted.into_iter().for_each(|reply| drop(reply.send(Ok(())))),
-            Err(error) => self.stop(&error, accepted),
+            Ok(_) => {
+                accepted.into_iter().for_each(|reply| drop(reply.send(Ok(()))));
+                refused.into_iter().for_each(|(reply, error)| drop(reply.send(Err(error))));
+            }
+            Err(error) => {
+                accepted.extend(refused.into_iter().map(|(reply, _)| reply));
+                self.stop(&error, accepted);
+            }
         }
     }
 
@@ -204,3 +214,6 @@ impl Worker {
 fn refuse(reply: oneshot::Sender<Result<()>>, reason: &str) {
     drop(reply.send(Err(Error::Stopped { reason: reason.to_owned() })));
 }
+
+#[cfg(test)]
+mod tests;
