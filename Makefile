@@ -5,6 +5,9 @@ CARGO ?= cargo
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/orlop
 # Debug assertions in our own crates; the dependencies keep the release profile's build.
 ASSERTIONS := --config .cargo/assertions.toml
+# An engine of its own, whose threads a seed schedules.
+SCHEDULED := -p orlop-gc --features schedules --test schedules
+EVERY_ORDER := -p orlop-engine --no-default-features --features schedules --lib every_order
 BINARIES := $(or $(CARGO_TARGET_DIR),target)/release
 FUZZ_SECONDS ?= 30
 REPEAT ?= 3
@@ -12,6 +15,7 @@ BLOBS ?= 10000000
 SECONDS ?= 600
 POINTS ?= 5000
 SEED ?= 1
+SCHEDULES ?= 100000
 CONNECTIONS ?= 10000
 FLOOD ?= 60
 
@@ -19,7 +23,7 @@ export ORLOP_CACHE := $(CACHE)
 # rustup puts cargo where a shell without its profile does not look.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: run test soak crash attack bench compare scale collect fuzz check
+.PHONY: run test soak crash schedules attack bench compare scale collect fuzz check
 
 # A registry on http://127.0.0.1:8080 with its data in ./orlop-data; prints how to push an image.
 run:
@@ -36,6 +40,8 @@ test:
 	$(CARGO) build --release $(ASSERTIONS) --workspace --bins --tests
 	$(CARGO) test --release $(ASSERTIONS) --workspace --doc
 	$(CARGO) test --release $(ASSERTIONS) --workspace --lib --bins --tests
+	$(CARGO) test --release $(ASSERTIONS) $(SCHEDULED)
+	$(CARGO) test --release $(ASSERTIONS) $(EVERY_ORDER)
 	$(if $(CONFORMANCE),scripts/conformance $(CONFORMANCE))
 
 # CI traffic with collections back to back for SECONDS, every byte compared; then 100,000 random
@@ -53,11 +59,17 @@ crash:
 	scripts/setup test
 	$(CARGO) build --release $(ASSERTIONS) --workspace --bins --tests
 	ORLOP_RIG_SEED=$(SEED) ORLOP_MODEL_STATES=1000000 $(CARGO) test --release $(ASSERTIONS) -p orlop-gc --test crashes -- --nocapture
+	$(MAKE) schedules SEED=$(SEED)
 	ORLOP_RIG_SEED=$(SEED) ORLOP_ROT_HARMS=20000 $(CARGO) test --release $(ASSERTIONS) -p orlop-engine --test store rot -- --nocapture
 	ORLOP_RIG_SEED=$(SEED) ORLOP_FULL_ROUNDS=100 $(CARGO) test --release $(ASSERTIONS) -p orlop-tests --test registry full -- --nocapture
 	ORLOP_RIG_SEED=$(SEED) ORLOP_FAULT_POINTS=$(POINTS) ORLOP_FAULT_RUNS=1000000 \
 		$(CARGO) test --release $(ASSERTIONS) -p orlop-tests --test faults -- --nocapture --test-threads 2
 	ORLOP_RIG_SEED=$(SEED) ORLOP_CRASH_SECONDS=$(SECONDS) $(CARGO) test --release $(ASSERTIONS) -p orlop-tests --test registry crash -- --nocapture
+
+# Races (docs/reliability.md): SCHEDULES orders of everything in each scenario, chosen by SEED; prints the counts.
+schedules:
+	scripts/setup test
+	ORLOP_RIG_SEED=$(SEED) ORLOP_SCHEDULES=$(SCHEDULES) $(CARGO) test --release $(ASSERTIONS) $(SCHEDULED) -- --nocapture
 
 # Every attack of docs/security.md at full size: CONNECTIONS clients, floods of FLOOD seconds; prints the figures.
 attack:
@@ -104,3 +116,5 @@ check:
 	scripts/setup build
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --release --workspace --all-targets -- --deny warnings
+	$(CARGO) clippy --release $(SCHEDULED) -- --deny warnings
+	$(CARGO) clippy --release $(filter-out every_order,$(EVERY_ORDER)) --tests -- --deny warnings

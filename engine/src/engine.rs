@@ -9,7 +9,6 @@ use std::{
 
 use bytes::Bytes;
 use rustix::fs::{FlockOperation, flock};
-use tokio::task::JoinHandle;
 
 use crate::{
     Algorithm, Digest, Namespace,
@@ -27,6 +26,7 @@ use crate::{
     quota,
     read::{Blob, Found, Mark, Named, Referring, find, open},
     rebuild,
+    schedule::{self, JoinHandle},
     statistics::Statistics,
     store::{Parts, Store, blocking, index_error},
     tier::LocalTier,
@@ -85,8 +85,7 @@ impl Engine {
 
     /// An engine over a disk and an index of the caller's: for models and simulations.
     pub async fn simulated(disk: Arc<dyn Disk>, index: Arc<dyn Index>, options: Options) -> Result<Engine> {
-        // The order in which threads end their work is in no seed.
-        let options = Options { hash_threads: 0, ..options };
+        let options = repeatable(options);
         let tier = Arc::new(LocalTier::new(disk.clone()));
         let parts = Parts { options, index, disk, tier, journal: None, space: None };
         Engine::over(parts, io::Backend::Auto, None, None).await
@@ -99,7 +98,7 @@ impl Engine {
         journal: &Path,
         options: Options,
     ) -> Result<Engine> {
-        let options = Options { hash_threads: 0, ..options };
+        let options = repeatable(options);
         let tier = Arc::new(LocalTier::new(disk.clone()));
         let parts = Parts { options, index, disk, tier, journal: Some(journal.to_owned()), space: None };
         Engine::over(parts, io::Backend::Auto, None, None).await
@@ -124,8 +123,8 @@ impl Engine {
         damage::count(&store).await?;
         store.sessions.recover(&store).await?;
         let tending = vec![
-            tokio::spawn(tend_uploads(Arc::downgrade(&store), store.options.upload_settle)),
-            tokio::spawn(usage::tend(Arc::downgrade(&store), store.options.usage_flush)),
+            schedule::spawn(tend_uploads(Arc::downgrade(&store), store.options.upload_settle)),
+            schedule::spawn(usage::tend(Arc::downgrade(&store), store.options.usage_flush)),
         ];
         let inner = Inner { store, backend, backend_note, tending: tending.into(), _lock: lock };
         Ok(Engine { inner: Arc::new(inner) })
@@ -501,10 +500,16 @@ fn check_format(index: &dyn Index) -> Result<()> {
     }
 }
 
+/// The order in which threads end their work is in no seed, unless a seed schedules them.
+fn repeatable(options: Options) -> Options {
+    let hash_threads = if schedule::IS_CHOSEN { options.hash_threads } else { 0 };
+    Options { hash_threads, ..options }
+}
+
 async fn tend_uploads(store: std::sync::Weak<Store>, settle: std::time::Duration) {
     let period = (settle / 2).max(std::time::Duration::from_millis(50));
     loop {
-        tokio::time::sleep(period).await;
+        schedule::sleep(period).await;
         let Some(store) = store.upgrade() else { return };
         store.sessions.tend(&store, settle).await;
     }

@@ -40,6 +40,10 @@ mod quota;
 mod read;
 pub mod rebuild;
 mod running;
+#[cfg(not(feature = "schedules"))]
+mod schedule;
+#[cfg(feature = "schedules")]
+pub mod schedule;
 pub mod scrub;
 mod statistics;
 mod store;

@@ -7,7 +7,10 @@ use std::{future::Future, io};
 
 use tokio::sync::{oneshot, watch};
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    schedule,
+};
 
 /// Counts work under way.
 pub(crate) struct Running(watch::Sender<usize>);
@@ -35,7 +38,7 @@ impl Running {
     ) -> Result<T> {
         let running = self.begin();
         let (answer, result) = oneshot::channel();
-        drop(tokio::spawn(async move {
+        drop(schedule::spawn(async move {
             drop(answer.send(work.await));
             drop(running);
         }));

@@ -21,6 +21,7 @@ use crate::{
     options::Options,
     read::{EXTENT_BYTES, HotCache, Marks, OpenCache},
     running::Running,
+    schedule,
     statistics::Counters,
     tier::Tier,
     usage::Pulls,
@@ -165,6 +166,7 @@ impl Store {
 
     /// The lock under which a digest's bytes are placed and its record committed.
     pub async fn lock_placing(&self, slot: usize) -> OwnedMutexGuard<()> {
+        schedule::point();
         self.placing[slot].clone().lock_owned().await
     }
 
@@ -179,7 +181,7 @@ where
     T: Send + 'static,
     F: FnOnce() -> Result<T> + Send + 'static,
 {
-    match tokio::task::spawn_blocking(work).await {
+    match schedule::spawn_blocking(work).await {
         Ok(result) => result,
         Err(error) => Err(Error::io("a blocking task", std::io::Error::other(error))),
     }

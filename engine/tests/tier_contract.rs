@@ -57,8 +57,12 @@ async fn read(subject: &Subject, digest: &Digest) -> std::io::Result<Vec<u8>> {
 
 async fn list(subject: &Subject) -> Vec<Listed> {
     let mut all = Vec::new();
+    let occupied = subject.tier.occupied().await.expect("listed");
+    assert!(occupied.is_sorted() && occupied.iter().all(|shard| *shard < subject.tier.shards()), "{occupied:?}");
     for shard in 0..subject.tier.shards() {
-        all.extend(subject.tier.list(shard).await.expect("listed"));
+        let listed = subject.tier.list(shard).await.expect("listed");
+        assert!(listed.is_empty() || occupied.contains(&shard), "{shard} has {listed:?}");
+        all.extend(listed);
     }
     all
 }

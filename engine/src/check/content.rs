@@ -16,6 +16,9 @@ use crate::{
 /// Bytes read at once while files are hashed.
 const READ_BYTES: usize = 1 << 20;
 
+/// Bytes that are read first: files that end within them need no large buffer.
+const FIRST_BYTES: usize = 64 << 10;
+
 pub(super) async fn check(index: &dyn Index, disk: &dyn Disk, tier: &dyn Tier, report: &mut Report) -> Result<()> {
     let mut records = Vec::new();
     each(index, Table::Blobs, &[], |(key, value)| {
@@ -78,20 +81,21 @@ async fn check_blob(
 pub(crate) async fn read_file(tier: &dyn Tier, digest: &Digest, tally: &mut Tally) -> std::io::Result<()> {
     let file = tier.open(digest).await?;
     let pool = Pool::new(READ_BYTES);
-    let mut buffer = pool.take(READ_BYTES).await;
+    let mut wanted = FIRST_BYTES;
     loop {
-        buffer.clear();
-        buffer = tier.read(&file, buffer, tally.size, READ_BYTES).await?;
-        if buffer.filled().is_empty() {
+        let buffer = tier.read(&file, pool.take(wanted).await, tally.size, wanted).await?;
+        tally.add(buffer.filled());
+        if buffer.len() < wanted {
             return Ok(());
         }
-        tally.add(buffer.filled());
+        wanted = READ_BYTES;
     }
 }
 
 /// Every file under a final name is known, or complete and only left over.
 async fn check_files(index: &dyn Index, tier: &dyn Tier, report: &mut Report) -> Result<()> {
-    for shard in 0..tier.shards() {
+    let occupied = tier.occupied().await.map_err(|source| Error::io("listing blobs", source))?;
+    for shard in occupied {
         let listed = tier.list(shard).await.map_err(|source| Error::io("listing blobs", source))?;
         for entry in listed {
             match entry {

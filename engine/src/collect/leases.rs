@@ -5,7 +5,8 @@
 //! them. Both are decided under the same lock, so there is no moment between the look and the leap:
 //!
 //! - who tells has looked the content up before, with a ticket. If anything of the shard was
-//!   condemned since the ticket, the telling fails and the look-up is repeated;
+//!   condemned since the ticket, the telling fails and the look-up is repeated. While the content itself
+//!   is condemned there are no tickets: what was looked up may be gone by the time of telling;
 //! - who condemns (on the commit thread, as the last check of a removal) is refused while a lease or
 //!   a pin holds. From then on nobody can tell or pin until the removal is visible.
 //!
@@ -14,16 +15,17 @@
 use std::{
     collections::{HashMap, HashSet},
     future::Future,
-    hash::{BuildHasher, RandomState},
-    sync::{
-        Arc, Mutex, MutexGuard,
-        atomic::{AtomicU64, Ordering},
-    },
+    hash::BuildHasher,
+    sync::{Arc, atomic::Ordering},
 };
 
 use tokio::sync::Notify;
 
-use crate::{Digest, Namespace, error::Result};
+use crate::{
+    Digest, Namespace,
+    error::Result,
+    schedule::{AtomicU64, Mutex, MutexGuard, RandomState},
+};
 
 /// Shards, so that answers about different content rarely meet.
 const SHARDS: u64 = 64;
@@ -64,7 +66,7 @@ impl Leases {
         let shard = || Mutex::new(Shard { all_told: Some(epoch), ..Shard::default() });
         Leases {
             shards: (0..SHARDS).map(|_| shard()).collect(),
-            hasher: RandomState::new(),
+            hasher: RandomState::default(),
             epoch: AtomicU64::new(epoch),
             lease_epochs,
             settled: Notify::new(),
@@ -129,13 +131,19 @@ impl Leases {
     {
         let key = self.member_key(namespace, digest);
         loop {
-            let ticket = self.shard(key).condemnations;
+            let ticket = self.ticket(key);
             let found = look().await?;
-            if !is_told(&found) || self.tell(key, ticket) {
+            if !is_told(&found) || ticket.is_some_and(|ticket| self.tell(key, ticket)) {
                 return Ok(found);
             }
             self.wait_for(key).await;
         }
+    }
+
+    /// `None` while it is condemned.
+    fn ticket(&self, key: Key) -> Option<u64> {
+        let shard = self.shard(key);
+        (!shard.condemned.contains(&key)).then_some(shard.condemnations)
     }
 
     fn tell(&self, key: Key, ticket: u64) -> bool {
@@ -282,7 +290,10 @@ impl Drop for Pin {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Algorithm;
+    use crate::{
+        Algorithm,
+        error::{Error, What},
+    };
 
     fn digest(number: u64) -> Digest {
         Digest::of(Algorithm::Sha256, &number.to_le_bytes())
@@ -292,6 +303,28 @@ mod tests {
         let key = leases.member_key(ns, digest);
         let ticket = leases.shard(key).condemnations;
         leases.tell(key, ticket)
+    }
+
+    #[tokio::test]
+    async fn what_was_seen_while_it_was_removed_is_looked_up_again() {
+        let (leases, ns) = (Leases::new(5, 0), Namespace::new("a").expect("valid"));
+        leases.waive_earlier_answers();
+        let condemned = leases.condemn_member(&ns, &digest(1)).expect("nothing protects it");
+        let looks = AtomicU64::new(0);
+        let look = || async {
+            // The removal becomes visible right after the first look.
+            match looks.fetch_add(1, Ordering::SeqCst) {
+                0 => {
+                    leases.release(&[condemned]);
+                    Ok(())
+                }
+                _ => Err(Error::NotFound { what: What::Blob }),
+            }
+        };
+        let told = leases.telling(&ns, &digest(1), look).await;
+        assert!(matches!(told, Err(Error::NotFound { .. })), "{told:?}");
+        assert_eq!(looks.load(Ordering::SeqCst), 2);
+        assert!(!leases.is_told(&ns, &digest(1)));
     }
 
     #[test]
@@ -383,3 +416,6 @@ mod tests {
         assert!(!leases.is_told(&ns, &digest(0)));
     }
 }
+
+#[cfg(all(test, feature = "schedules"))]
+mod every_order;

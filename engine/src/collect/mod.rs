@@ -28,7 +28,7 @@ pub use view::{Member, View};
 use crate::{
     Digest, Engine, UploadId,
     commit::{Transaction, epoch},
-    error::Result,
+    error::{Error, Result},
     format::keys,
     index::{Durability, Table},
     store::blocking,
@@ -108,9 +108,9 @@ impl Engine {
         Ok(self.store().get(Table::Meta, keys::ORPHANS).await?.is_some())
     }
 
-    /// Into how many parts the search for such files is cut.
-    pub fn orphan_shards(&self) -> u32 {
-        self.store().tier.shards()
+    /// The parts of the store in which such files may be. What comes into others from now on is known.
+    pub async fn orphan_shards(&self) -> Result<Vec<u32>> {
+        self.store().tier.occupied().await.map_err(|source| Error::io("listing blobs", source))
     }
 
     /// Removes files of one part that no record points to. Gives what was removed, with its size

@@ -2,13 +2,11 @@
 //!
 //! Changes wait in a bounded queue. The thread takes all that wait (up to a group's size), lets
 //! each decide on top of the ones before it, writes the group as one atomic batch with one sync,
-//! and only then answers. While it syncs, the next group gathers: the slower the disk, the larger
+//! and only then answers: also with a refusal, which may rest on a change that nobody can see before, and
+//! which would never have been if the write fails. While it syncs, the next group gathers: the slower the disk, the larger
 //! the groups.
 
-use std::{
-    sync::{Arc, Mutex, OnceLock},
-    thread::JoinHandle,
-};
+use std::sync::{Arc, OnceLock};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -20,6 +18,10 @@ use crate::{
     journal::Appender,
     options::Options,
     read::Marks,
+    schedule::{
+        self, Mutex,
+        thread::{self, JoinHandle},
+    },
     statistics::{Counters, add},
     store::index_error,
 };
@@ -50,7 +52,7 @@ impl Committer {
         let stopped = Arc::new(OnceLock::new());
         let group_max = options.commit_group_max;
         let worker = Worker { targets, requests, group_max, stopped: stopped.clone(), counters };
-        let thread = std::thread::Builder::new()
+        let thread = thread::Builder::new()
             .name("commit".to_owned())
             .spawn(move || worker.run())
             .map_err(|source| Error::io("starting the commit thread", source))?;
@@ -66,6 +68,7 @@ impl Committer {
     {
         let queue = self.queue.lock().expect("no panic holds it").clone().ok_or_else(|| self.stopped_error())?;
         let (reply, answer) = oneshot::channel();
+        schedule::point();
         let request = Request { decide: Box::new(decide), durability, reply };
         queue.send(request).await.map_err(|_| self.stopped_error())?;
         drop(queue);
@@ -119,7 +122,7 @@ struct Worker {
 
 impl Worker {
     fn run(mut self) {
-        while let Some(first) = self.requests.blocking_recv() {
+        while let Some(first) = schedule::receive(&mut self.requests) {
             if let Some(reason) = self.stopped.get() {
                 refuse(first.reply, reason);
                 continue;
@@ -133,6 +136,8 @@ impl Worker {
         let mut bytes = 0;
         let mut durability = Durability::Buffered;
         let mut accepted = Vec::new();
+        // Decided on top of changes that nobody else can see yet.
+        let mut refused = Vec::new();
         let mut next = Some(first);
         while let Some(request) = next {
             let mut transaction = Transaction::new(&*self.targets.index, &overlay);
@@ -149,7 +154,8 @@ impl Worker {
                     }
                     accepted.push(request.reply);
                 }
-                Err(error) => drop(request.reply.send(Err(error))),
+                Err(error) if accepted.is_empty() => drop(request.reply.send(Err(error))),
+                Err(error) => refused.push((request.reply, error)),
             }
             let full = accepted.len() >= self.group_max || bytes >= GROUP_BYTES_MAX;
             next = if full { None } else { self.requests.try_recv().ok() };
@@ -170,13 +176,20 @@ impl Worker {
             journal.append(&mut overlay);
         }
         let changes = to_changes(overlay);
-        self.targets.marks.raise(&changes);
+        self.targets.marks.begin(&changes);
         let written = self.targets.index.write(&changes, durability);
         // Also after a failure: what became of the write is unknown.
-        self.targets.marks.raise(&changes);
+        self.targets.marks.end(&changes);
+        schedule::point();
         match written {
-            Ok(_) => accepted.into_iter().for_each(|reply| drop(reply.send(Ok(())))),
-            Err(error) => self.stop(&error, accepted),
+            Ok(_) => {
+                accepted.into_iter().for_each(|reply| drop(reply.send(Ok(()))));
+                refused.into_iter().for_each(|(reply, error)| drop(reply.send(Err(error))));
+            }
+            Err(error) => {
+                accepted.extend(refused.into_iter().map(|(reply, _)| reply));
+                self.stop(&error, accepted);
+            }
         }
     }
 
@@ -201,3 +214,6 @@ impl Worker {
 fn refuse(reply: oneshot::Sender<Result<()>>, reason: &str) {
     drop(reply.send(Err(Error::Stopped { reason: reason.to_owned() })));
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,11 +6,13 @@
 
 use std::{
     collections::BTreeMap,
+    hash::{DefaultHasher, Hash, Hasher},
     ops::Bound,
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{Arc, PoisonError},
 };
 
 use super::{Cached, Changes, Condition, Durability, Index, IndexError, Outcome, Pair, Snapshot, Table, Value};
+use crate::schedule::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// Batches kept apart as not yet durable. Beyond it the oldest become durable, as they would when
 /// the operating system writes back its cache.
@@ -134,6 +136,13 @@ impl MemoryIndex {
         MemoryIndex { state: RwLock::new(State { visible, durable, ..State::default() }) }
     }
 
+    /// A hash of everything visible: two crashes that left the same need not both be tried.
+    pub fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.state().visible.0.hash(&mut hasher);
+        hasher.finish()
+    }
+
     /// Lets `writes` more writes succeed; every write after them fails with [`IndexError::Io`], as
     /// the index on disk refuses all writes after a failed one. Conflicts do not count.
     pub fn fail_writes_after(&self, writes: u64) {
@@ -221,6 +230,22 @@ impl Snapshot for Tables {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fingerprints_tell_what_is_there_apart() {
+        let index_of = |value: u8, durability| {
+            let index = MemoryIndex::default();
+            let writes = vec![(Table::Meta, b"key".to_vec(), Some(vec![value]))];
+            let outcome = index.write(&Changes { conditions: vec![], writes }, durability);
+            assert!(matches!(outcome, Ok(Outcome::Applied)));
+            index
+        };
+        let one = index_of(1, Durability::Synced);
+        assert_eq!(one.fingerprint(), one.crash(7).fingerprint());
+        assert_eq!(one.fingerprint(), index_of(1, Durability::Buffered).fingerprint());
+        assert_ne!(one.fingerprint(), index_of(2, Durability::Synced).fingerprint());
+        assert_ne!(one.fingerprint(), MemoryIndex::default().fingerprint());
+    }
 
     #[test]
     fn writes_beyond_the_bound_of_buffered_ones_are_durable() {

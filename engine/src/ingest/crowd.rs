@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{UploadId, session::Session};
-use crate::{Error, Namespace, Result};
+use crate::{Error, Namespace, Result, schedule::RandomState};
 
 /// How many uploads there may be when another one begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +24,7 @@ impl UploadsMax {
 
 #[derive(Default)]
 pub(super) struct Crowd {
-    sessions: HashMap<UploadId, Arc<Session>>,
+    sessions: HashMap<UploadId, Arc<Session>, RandomState>,
     /// Namespaces with at least one upload.
     of_namespace: HashMap<Namespace, usize>,
 }

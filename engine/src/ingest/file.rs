@@ -2,8 +2,6 @@
 
 use std::{collections::VecDeque, io, sync::Arc};
 
-use tokio::task::JoinHandle;
-
 use super::{
     filling::{BUFFER_BYTES_MAX, Filling},
     hashing::{Hashed, Lane},
@@ -14,6 +12,7 @@ use crate::{
     environment::Environment,
     error::{Error, Result},
     io::{ALIGNMENT, Buffer, Disk, Handle, Pool, StorePath},
+    schedule::{self, JoinHandle},
 };
 
 /// Buffers under way per file, each being hashed and then written; with three the hash never waits for
@@ -157,7 +156,7 @@ impl FileSink {
             return;
         }
         if let Some(range) = self.reservation.next(self.flushed) {
-            self.allocation = self.means.disk.reserve(&self.file, range).map(tokio::spawn);
+            self.allocation = self.means.disk.reserve(&self.file, range).map(schedule::spawn);
         }
     }
 
@@ -206,9 +205,9 @@ impl FileSink {
         let writing = match buffer.try_into_buffer() {
             Ok(buffer) => {
                 let write = write(buffer);
-                tokio::spawn(async move { write.await.map(|buffer| keep.then_some(buffer)) })
+                schedule::spawn(async move { write.await.map(|buffer| keep.then_some(buffer)) })
             }
-            Err(hashed) => tokio::spawn(async move {
+            Err(hashed) => schedule::spawn(async move {
                 let write = write(hashed.into_buffer().await?);
                 write.await.map(|buffer| keep.then_some(buffer))
             }),

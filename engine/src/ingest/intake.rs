@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::task::JoinHandle;
 
 use super::{
     UploadId,
@@ -22,6 +21,7 @@ use crate::{
     format::{BlobRecord, ChunkSums, Health, Placement, UploadRecord, UploadSink},
     io::{Handle, keep},
     namespace::Namespace,
+    schedule::{self, JoinHandle},
     store::Store,
 };
 
@@ -200,7 +200,7 @@ impl Intake {
         let handle = file.handle().clone();
         let record = self.record(owner.namespace, UploadSink::File)?;
         let (store, id, named) = (owner.store.clone(), owner.id, self.named);
-        self.checkpoint = Some(tokio::spawn(async move {
+        self.checkpoint = Some(schedule::spawn(async move {
             make_durable(&store, &handle, id, named, None).await?;
             put_record(&store, id, &record).await
         }));

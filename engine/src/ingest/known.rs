@@ -2,8 +2,6 @@
 
 use std::{collections::VecDeque, io};
 
-use tokio::task::JoinHandle;
-
 use super::{
     file::{IN_FLIGHT_MAX, Means},
     filling::Filling,
@@ -13,6 +11,7 @@ use crate::{
     Digest,
     collect::Pin,
     error::{Error, Result},
+    schedule::{self, JoinHandle},
 };
 
 pub(super) struct Known {
@@ -51,7 +50,7 @@ impl Known {
             let start = self.flushed;
             self.flushed += full.len() as u64;
             if let Err(waiting) = lane.push(start, full).try_into_buffer() {
-                self.hashing.push_back(tokio::spawn(async move { waiting.into_buffer().await.map(drop) }));
+                self.hashing.push_back(schedule::spawn(async move { waiting.into_buffer().await.map(drop) }));
             }
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{UploadId, session::delete_record};
-use crate::{Digest, collect::Pin, format::BlobRecord, io::Handle, store::Store};
+use crate::{Digest, collect::Pin, format::BlobRecord, io::Handle, schedule, store::Store};
 
 /// What is known of sealed content, without its file.
 pub(crate) struct Proven {
@@ -34,9 +34,11 @@ impl Drop for Staged {
     fn drop(&mut self) {
         let Some(id) = self.written_down else { return };
         // Without a runtime the process is ending, and the next opening clears up.
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        if !schedule::can_spawn() {
+            return;
+        }
         let (store, is_committed, work) = (self.store.clone(), self.is_committed, self.store.running.begin());
-        runtime.spawn(async move {
+        drop(schedule::spawn(async move {
             // The final name, if it was given one, keeps the bytes; if not, they are given up.
             if let Err(error) = store.disk.unlink(&id.path()).await {
                 tracing::debug!(upload = %id, %error, "its file stays until the store is opened again");
@@ -45,7 +47,7 @@ impl Drop for Staged {
                 tracing::debug!(upload = %id, %error, "its record stays until the store is opened again");
             }
             drop(work);
-        });
+        }));
     }
 }
 

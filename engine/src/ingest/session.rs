@@ -4,10 +4,7 @@ use std::{
     collections::HashMap,
     fmt,
     str::FromStr,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -23,6 +20,7 @@ use crate::{
     format::{UploadRecord, UploadSink},
     index::{Durability, Table},
     io::StorePath,
+    schedule::{self, AtomicBool, AtomicU64, Mutex},
     statistics::add,
     store::{Store, blocking},
 };
@@ -260,6 +258,7 @@ impl Sessions {
         for session in quiet {
             // Sessions in use are left alone. A writer that comes now waits for the lock: to it,
             // being put away is not another writer.
+            schedule::point();
             let Ok(mut state) = session.state.clone().try_lock_owned() else { continue };
             let outcome = if session.quiet_for(now) >= store.options.upload_idle_max {
                 self.discard(store, &session, &mut state).await

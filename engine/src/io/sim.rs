@@ -22,11 +22,14 @@
 use std::{
     any::Any,
     collections::BTreeMap,
-    fmt, io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    fmt,
+    hash::{DefaultHasher, Hasher},
+    io,
+    sync::{Arc, PoisonError},
 };
 
 use super::{Buffer, Disk, Entry, Handle, Linked, Op, StorePath, check};
+use crate::schedule::{self, Mutex, MutexGuard};
 
 mod content;
 mod names;
@@ -128,6 +131,13 @@ impl SimDisk {
         Self::with(names, random)
     }
 
+    /// A hash of all names and bytes as they are now: two crashes that left the same need not both be tried.
+    pub fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.state().names.hash(&mut hasher);
+        hasher.finish()
+    }
+
     /// Flips the bits of `xor` in one stored byte.
     /// Errors: `NotFound`; `InvalidInput` for an offset at or beyond the end.
     pub fn corrupt(&self, path: &StorePath, offset: u64, xor: u8) -> io::Result<()> {
@@ -152,7 +162,7 @@ impl SimDisk {
         let turns = state.random.below(TURNS_END);
         Box::pin(async move {
             for _ in 0..turns {
-                tokio::task::yield_now().await;
+                schedule::yield_now().await;
             }
             outcome
         })
@@ -286,5 +296,33 @@ impl Disk for SimDisk {
 
     fn list(&self, path: &StorePath) -> Op<Vec<Entry>> {
         self.operate(|state| state.names.list(path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::{Pool, keep};
+
+    async fn disk_with(name: &str, byte: u8) -> SimDisk {
+        let (disk, pool) = (SimDisk::new(1), Pool::new(1 << 20));
+        let file = disk.create(0).await.expect("created");
+        let mut buffer = pool.take(4096).await;
+        buffer.extend(&[byte; 4096]);
+        drop(disk.write(&file, buffer, 0).await.expect("written"));
+        let path = StorePath::root().join("files").join(name);
+        assert_eq!(keep(&disk, &file, Some(100), &path).await.expect("kept"), Linked::New);
+        disk
+    }
+
+    #[tokio::test]
+    async fn fingerprints_tell_names_and_bytes_apart() {
+        let disk = disk_with("a", 1).await;
+        assert_eq!(disk.fingerprint(), disk.crash(5).fingerprint(), "everything was durable");
+        assert_eq!(disk.fingerprint(), disk_with("a", 1).await.fingerprint());
+        assert_ne!(disk.fingerprint(), disk_with("a", 2).await.fingerprint());
+        assert_ne!(disk.fingerprint(), disk_with("b", 1).await.fingerprint());
+        disk.corrupt(&StorePath::root().join("files").join("a"), 99, 1).expect("within the file");
+        assert_ne!(disk.fingerprint(), disk_with("a", 1).await.fingerprint());
     }
 }

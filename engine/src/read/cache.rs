@@ -7,13 +7,14 @@
 //! are used; when it is full, the old one is dropped and the young one becomes old. So what is in
 //! use stays, and the cost is two look-ups.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex},
-};
+use std::{collections::HashMap, sync::Arc};
 
 use super::blob::Source;
-use crate::{Digest, format::BlobRecord};
+use crate::{
+    Digest,
+    format::BlobRecord,
+    schedule::{Mutex, MutexGuard},
+};
 
 /// Shards, so that pulls of different content rarely meet.
 const SHARDS: usize = 16;
@@ -59,7 +60,7 @@ pub(crate) struct OpenCache {
 pub(crate) struct Ticket(u64);
 
 impl OpenCache {
-    fn shard(&self, digest: &Digest) -> std::sync::MutexGuard<'_, Shard> {
+    fn shard(&self, digest: &Digest) -> MutexGuard<'_, Shard> {
         // The second byte: the first one chooses directories and locks.
         let number = usize::from(digest.as_bytes()[1]) % SHARDS;
         self.shards[number].lock().expect("no panic holds it")

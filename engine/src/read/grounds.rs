@@ -4,19 +4,16 @@
 //! [`Grounds`], which hold as long as none of these rows was written. They may cease to hold without
 //! need, when another row shares a counter; they never hold when a change was acknowledged.
 //!
-//! A row's counter is read *before* the row, and raised *before and after* the row is written:
+//! A row's counter is read *before* the row. It becomes odd *before* the row is written, and even again
+//! *after* that, before anybody is told of it. What rests on an odd count never holds:
 //!
-//! - raised after the write, and before anybody is told of it: whoever read the old row has an older
-//!   count, so what was acknowledged is never overlooked;
-//! - raised before the write as well: from the moment that anybody can see the new row, no answer
-//!   holds that rests on the old one, so two readers never see the change in both orders.
+//! - a count from before the write has changed by the time that anybody can see the new row, so two
+//!   readers never see the change in both orders;
+//! - a count from during the write is odd: the row that was read after it may be the old one or the new one.
 
 use std::{
-    hash::{BuildHasher, RandomState},
-    sync::{
-        Arc, Weak,
-        atomic::{AtomicU64, Ordering},
-    },
+    hash::BuildHasher,
+    sync::{Arc, Weak, atomic::Ordering},
 };
 
 use super::{blob::Blob, cache::Opened};
@@ -25,46 +22,62 @@ use crate::{
     collect::LeaseKey,
     engine::Engine,
     index::{Changes, Table},
+    schedule::{self, AtomicU64, RandomState},
     statistics::add,
 };
 
 /// Counters, in 64 KiB. Rows share them by their hash: more rows cost needless look-ups, not errors.
-const COUNTERS: usize = 1 << 13;
+const COUNTERS: usize = if schedule::IS_CHOSEN { 1 << 6 } else { 1 << 13 };
 
-/// Counts writes to the rows that answers about content rest on.
+/// Counts begins and ends of writes to the rows that answers about content rest on. One thread writes.
 pub(crate) struct Marks {
     counters: Box<[AtomicU64]>,
     hasher: RandomState,
 }
 
-/// How often the rows of one counter had been written.
+/// Where one counter stood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Mark {
     counter: usize,
-    writes: u64,
+    /// Odd while one of its rows was being written.
+    count: u64,
 }
 
 impl Marks {
     pub fn new() -> Self {
-        Marks { counters: (0..COUNTERS).map(|_| AtomicU64::new(0)).collect(), hasher: RandomState::new() }
+        Marks { counters: (0..COUNTERS).map(|_| AtomicU64::new(0)).collect(), hasher: RandomState::default() }
     }
 
     /// To be taken before the row is read.
     pub fn of(&self, table: Table, key: &[u8]) -> Mark {
         let counter = self.counter(table, key);
-        Mark { counter, writes: self.counters[counter].load(Ordering::SeqCst) }
+        Mark { counter, count: self.counters[counter].load(Ordering::SeqCst) }
     }
 
-    /// Whether the row has not been written since.
+    /// Whether the row has not been written since, nor was being written then.
     pub fn holds(&self, mark: &Mark) -> bool {
-        self.counters[mark.counter].load(Ordering::SeqCst) == mark.writes
+        mark.count.is_multiple_of(2) && self.counters[mark.counter].load(Ordering::SeqCst) == mark.count
     }
 
-    /// To be called before and after `changes` become visible.
-    pub fn raise(&self, changes: &Changes) {
+    /// To be called by the thread that writes, before `changes` can be seen.
+    pub fn begin(&self, changes: &Changes) {
+        self.step(changes, |count| count.is_multiple_of(2));
+    }
+
+    /// To be called by the same thread when `changes` can be seen, or will not be.
+    pub fn end(&self, changes: &Changes) {
+        self.step(changes, |count| !count.is_multiple_of(2));
+    }
+
+    /// Counts on by one where `is_due`: rows that share a counter move it once.
+    fn step(&self, changes: &Changes, is_due: impl Fn(u64) -> bool) {
         for (table, key, _) in &changes.writes {
             if matches!(table, Table::Members | Table::Names | Table::Blobs) {
-                self.counters[self.counter(*table, key)].fetch_add(1, Ordering::SeqCst);
+                let counter = &self.counters[self.counter(*table, key)];
+                let count = counter.load(Ordering::SeqCst);
+                if is_due(count) {
+                    counter.store(count + 1, Ordering::SeqCst);
+                }
             }
         }
     }
@@ -151,12 +164,31 @@ mod tests {
     #[test]
     fn a_mark_holds_until_its_row_is_written() {
         let marks = Marks::new();
+        let write = |table| {
+            marks.begin(&changes(table, b"one"));
+            marks.end(&changes(table, b"one"));
+        };
         let mark = marks.of(Table::Names, b"one");
         assert!(marks.holds(&mark));
-        marks.raise(&changes(Table::Usage, b"one"));
+        write(Table::Usage);
         assert!(marks.holds(&mark), "another table");
-        marks.raise(&changes(Table::Names, b"one"));
+        write(Table::Names);
         assert!(!marks.holds(&mark));
+        assert!(marks.holds(&marks.of(Table::Names, b"one")));
+    }
+
+    #[test]
+    fn a_mark_from_the_middle_of_a_write_never_holds() {
+        let marks = Marks::new();
+        // Two rows that share a counter: one write of both.
+        let mut both = changes(Table::Names, b"one");
+        both.writes.push(both.writes[0].clone());
+        let before = marks.of(Table::Names, b"one");
+        marks.begin(&both);
+        let during = marks.of(Table::Names, b"one");
+        assert!(!marks.holds(&before) && !marks.holds(&during), "the row may be the old one or the new one");
+        marks.end(&both);
+        assert!(!marks.holds(&before) && !marks.holds(&during));
         assert!(marks.holds(&marks.of(Table::Names, b"one")));
     }
 
@@ -169,3 +201,6 @@ mod tests {
         assert!(shared.count() < 10, "one of {COUNTERS} is expected to be shared by 0.01 of 100");
     }
 }
+
+#[cfg(all(test, feature = "schedules"))]
+mod every_order;

@@ -20,8 +20,12 @@ impl LocalTier {
         LocalTier { disk }
     }
 
+    fn parent(algorithm: Algorithm) -> StorePath {
+        StorePath::root().join("blobs").join(algorithm.name())
+    }
+
     fn directory(algorithm: Algorithm, first_byte: u8) -> StorePath {
-        StorePath::root().join("blobs").join(algorithm.name()).join(&format!("{first_byte:02x}"))
+        LocalTier::parent(algorithm).join(&format!("{first_byte:02x}"))
     }
 
     /// What the keys of all digests begin with whose files are in a shard.
@@ -95,5 +99,19 @@ impl Tier for LocalTier {
 
     fn shards(&self) -> u32 {
         FAN_OUT * Algorithm::ALL.len() as u32
+    }
+
+    fn occupied(&self) -> TierOp<'_, Vec<u32>> {
+        Box::pin(async move {
+            let mut occupied = Vec::new();
+            for (first, algorithm) in (0..).step_by(FAN_OUT as usize).zip(Algorithm::ALL) {
+                let entries = self.disk.list(&LocalTier::parent(algorithm)).await?;
+                let bytes = entries.iter().filter_map(|entry| u8::from_str_radix(&entry.name, 16).ok());
+                occupied.extend(bytes.map(|byte| first + u32::from(byte)));
+            }
+            occupied.sort_unstable();
+            occupied.dedup();
+            Ok(occupied)
+        })
     }
 }

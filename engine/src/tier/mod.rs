@@ -60,4 +60,7 @@ pub trait Tier: Send + Sync + 'static {
 
     /// Into how many parts a listing is cut.
     fn shards(&self) -> u32;
+
+    /// The shards that may have something, in order: the others need not be listed.
+    fn occupied(&self) -> TierOp<'_, Vec<u32>>;
 }

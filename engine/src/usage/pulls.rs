@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, Weak},
+    sync::{Arc, Weak},
     time::Duration,
 };
 
@@ -15,6 +15,7 @@ use crate::{
     error::Result,
     format::{MemberRecord, UsageRecord, keys},
     index::{Durability, Table},
+    schedule::{self, Mutex, MutexGuard, RandomState},
     statistics::add,
     store::Store,
 };
@@ -33,7 +34,7 @@ type Document = (Namespace, Digest);
 
 #[derive(Default)]
 pub(crate) struct Pulls {
-    shards: [Mutex<HashMap<Document, Pulled>>; SHARDS],
+    shards: [Mutex<HashMap<Document, Pulled, RandomState>>; SHARDS],
     /// Wakes the task that flushes before its time.
     pub crowded: Arc<Notify>,
     /// Held by a flush, so that the next one begins after everything taken by it is written.
@@ -100,7 +101,7 @@ pub(crate) async fn tend(store: Weak<Store>, period: Duration) {
     loop {
         // Waiting does not keep the store open.
         let Some(crowded) = store.upgrade().map(|store| store.pulls.crowded.clone()) else { return };
-        let early = tokio::time::timeout(period, crowded.notified()).await.is_ok();
+        let early = schedule::is_done_within(period, crowded.notified()).await;
         let Some(store) = store.upgrade() else { return };
         tracing::debug!(early, "writing pulls down");
         // Closing the store ends this task, but not a flush that has begun.

@@ -166,7 +166,7 @@ impl Run<'_> {
         if !self.engine.may_have_orphans().await? {
             return Ok(Flow::Continue(()));
         }
-        for shard in 0..self.engine.orphan_shards() {
+        for shard in self.engine.orphan_shards().await? {
             for (digest, bytes) in self.engine.sweep_orphans(shard).await? {
                 self.removed(&Removal {
                     kind: Kind::Content,

@@ -1,10 +1,10 @@
-//! Negative controls: without one of the protections the tests of races and crashes notice a loss.
-//! A test that could not fail would say the same with and without them.
+//! Negative controls: without one of the protections a loss shows. A test that could not fail would say the
+//! same with and without them. The races have theirs in `gc/tests/schedules/controls.rs`.
 //!
 //! | protection | left out by | noticed by |
 //! |---|---|---|
-//! | lease of a push | an index that does not note it | the race of pushes |
-//! | lease of a mount | the same | the race of mounts |
+//! | lease of a push | an index that does not note it | a document after a collection |
+//! | lease of a mount | the same | the same |
 //! | lease of a look-up | a client that looks without being told | a pull after a collection |
 //! | holders are asked again | an index that hides them from the commit thread | a step that came too late |
 //! | pin of an upload | a collector that does not know the engine's pins | the commit of that upload |
@@ -14,7 +14,7 @@
 use std::sync::Arc;
 
 use orlop_engine::{
-    Algorithm, Batch, Digest, Engine, Error, Namespace, Removal, Result,
+    Algorithm, Batch, Digest, Edge, Engine, Error, Namespace, Removal, Result,
     collect::{Sweep, Swept},
     io::{Buffer, Disk, Entry, Handle, Linked, Op, SimDisk, StorePath},
 };
@@ -23,42 +23,52 @@ use crate::{
     common::*,
     crash,
     flaws::{Flaw, Flawed},
-    races::{Turn, ground, mount_and_use, provide_for_mounts, push_and_use, race},
+    races::ground,
 };
-
-/// Races of which one must notice the loss: on a machine that does other things, clients and
-/// collections may pass by each other in one of them.
-const RACES_MAX: u32 = 200;
-
-/// Races until one of them notices that somebody lost what he was told is there.
-async fn noticed(race: impl AsyncFn() -> Turn) {
-    for _ in 0..RACES_MAX {
-        if let Err(lost) = race().await {
-            assert!(lost.contains("was told that"), "{lost}");
-            return;
-        }
-    }
-    panic!("nothing is lost in {RACES_MAX} races");
-}
 
 async fn forgetful(prefix: &'static str) -> Engine {
     let parts = ground();
     parts.open_over(Flawed::over(&parts.index, Flaw::ForgetsLeases { prefix })).await.expect("opens")
 }
 
+/// Somebody was told that content is there, then a collection comes, then he names it by a document.
+async fn build_after_a_collection(engine: &Engine, ns: &Namespace, digest: Digest) -> Result<bytes::Bytes> {
+    collect(engine, &crash::rules()).await;
+    push_document(engine, ns, b"relies on it", vec![Edge::needs(digest)], Some("kept")).await?;
+    pull(engine, ns, &digest).await
+}
+
+async fn push_before_a_collection(engine: Engine) -> Result<bytes::Bytes> {
+    let ns = namespace("a");
+    engine.waive_earlier_answers();
+    let digest = push(&engine, &ns, &content(1)).await?;
+    build_after_a_collection(&engine, &ns, digest).await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_push_without_its_lease_is_noticed() {
-    noticed(async || race(forgetful("a").await, push_and_use).await).await;
+    let built = push_before_a_collection(ground().open().await).await;
+    assert_eq!(built.expect("the lease keeps it"), content(1));
+    let lost = push_before_a_collection(forgetful("a").await).await;
+    assert!(matches!(lost, Err(Error::Missing { .. })), "the loss shows: {lost:?}");
+}
+
+/// The content itself is kept by a name where it is mounted from.
+async fn mount_before_a_collection(engine: Engine) -> Result<bytes::Bytes> {
+    let (from, to) = (namespace("from"), namespace("to"));
+    engine.waive_earlier_answers();
+    let digest = push(&engine, &from, &content(1)).await?;
+    push_document(&engine, &from, b"keeps it", vec![Edge::needs(digest)], Some("kept")).await?;
+    let _ = engine.commit(Batch::new(to.clone()).mount(digest, vec![from])).await?;
+    build_after_a_collection(&engine, &to, digest).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mount_without_its_lease_is_noticed() {
-    let mounting = async || {
-        let engine = forgetful("to/").await;
-        provide_for_mounts(&engine).await;
-        race(engine, mount_and_use).await
-    };
-    noticed(mounting).await;
+    let built = mount_before_a_collection(ground().open().await).await;
+    assert_eq!(built.expect("the lease keeps it"), content(1));
+    let lost = mount_before_a_collection(forgetful("to").await).await;
+    assert!(matches!(lost, Err(Error::Missing { .. })), "the loss shows: {lost:?}");
 }
 
 /// Somebody asks for content that nothing keeps, then a collection comes, then he relies on the answer.

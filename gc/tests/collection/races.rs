@@ -48,7 +48,7 @@ impl Race {
 }
 
 /// What a client found lost.
-pub type Turn = Result<(), String>;
+type Turn = Result<(), String>;
 
 /// A store whose leases last one epoch.
 pub fn ground() -> Parts {
@@ -58,7 +58,7 @@ pub fn ground() -> Parts {
 }
 
 /// Runs clients against collections. Errors: what the first client found lost.
-pub async fn race<F, C>(engine: Engine, client: C) -> Turn
+async fn race<F, C>(engine: Engine, client: C) -> Turn
 where
     C: Fn(Engine, u64, u64) -> F + Send + Sync + 'static,
     F: Future<Output = Turn> + Send,
@@ -140,7 +140,7 @@ fn number(client: u64, turn: u64) -> u64 {
     (client + turn * 5) % CONTENTS
 }
 
-pub async fn push_and_use(engine: Engine, client: u64, turn: u64) -> Turn {
+async fn push_and_use(engine: Engine, client: u64, turn: u64) -> Turn {
     let (ns, number) = (namespace("a"), number(client, turn));
     push(&engine, &ns, &content(number)).await.expect("pushed");
     pause(turn).await;
@@ -198,7 +198,7 @@ async fn mounted_content_can_be_used() {
 }
 
 /// Pushes all contents to `from`, where a name keeps them: they can always be mounted.
-pub async fn provide_for_mounts(engine: &Engine) {
+async fn provide_for_mounts(engine: &Engine) {
     let from = namespace("from");
     let mut edges = Vec::new();
     for number in 0..CONTENTS {
@@ -207,7 +207,7 @@ pub async fn provide_for_mounts(engine: &Engine) {
     push_document(engine, &from, b"all of them", edges, Some("kept")).await.expect("pushed");
 }
 
-pub async fn mount_and_use(engine: Engine, client: u64, turn: u64) -> Turn {
+async fn mount_and_use(engine: Engine, client: u64, turn: u64) -> Turn {
     let number = number(client, turn);
     let to = namespace(&format!("to/{}", client % 3));
     let mount = Batch::new(to.clone()).mount(digest_of(&content(number)), vec![namespace("from")]);

@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     io,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, PoisonError},
 };
 
 use tokio::sync::{Notify, oneshot};
@@ -13,11 +13,12 @@ use super::{HashThreads, Passing};
 use crate::{
     error::{Error, Result},
     io::Buffer,
+    schedule::{self, Mutex, MutexGuard},
 };
 
 /// So many bytes are hashed where they are rather than handed over: about 30 microseconds, which is
 /// what two changes of threads cost when all of them are busy.
-const IN_PLACE_BYTES_MAX: usize = 64 << 10;
+const IN_PLACE_BYTES_MAX: usize = if schedule::IS_CHOSEN { 4 << 10 } else { 64 << 10 };
 
 /// An upload's place in the line for the hash threads. Dropping it gives up what waits.
 pub(in crate::ingest) struct Lane {

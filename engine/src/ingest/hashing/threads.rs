@@ -1,14 +1,12 @@
 //! The threads that hash.
 
-use std::{
-    collections::VecDeque,
-    num::NonZero,
-    sync::{Arc, Condvar, Mutex, MutexGuard},
-    thread,
-};
+use std::{collections::VecDeque, num::NonZero, sync::Arc};
 
 use super::lane::Shared as Lane;
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    schedule::{self, Condvar, Mutex, MutexGuard, thread},
+};
 
 /// More threads than this hash faster than any network brings bytes.
 const THREADS_MAX: usize = 64;
@@ -53,7 +51,7 @@ impl HashThreads {
 
     /// As many as there are processors.
     pub fn default_count() -> usize {
-        thread::available_parallelism().map_or(1, NonZero::get).min(THREADS_MAX)
+        std::thread::available_parallelism().map_or(1, NonZero::get).min(THREADS_MAX)
     }
 
     pub fn count(&self) -> usize {
@@ -107,7 +105,9 @@ impl Line {
 /// Lets others go first, where each thread has a priority of its own.
 fn be_nice() {
     #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::process::nice(NICENESS) {
+    if !schedule::IS_CHOSEN
+        && let Err(error) = rustix::process::nice(NICENESS)
+    {
         tracing::debug!(%error, "a hash thread keeps the priority of the others");
     }
 }

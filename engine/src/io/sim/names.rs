@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    hash::{Hash, Hasher},
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -107,6 +108,16 @@ impl Names {
             parent = parent.parent();
         }
         Ok(())
+    }
+
+    /// Tells a hasher all names and bytes as they are now.
+    pub(super) fn hash(&self, hasher: &mut impl Hasher) {
+        self.directories.hash(hasher);
+        for path in self.files.keys() {
+            let Some(file) = self.file(path) else { continue };
+            let content = file.content();
+            (path, content.read(0, content.len())).hash(hasher);
+        }
     }
 
     /// How much a crash now may leave in more than one way.
