@@ -156,6 +156,9 @@ async fn docker_pulls_without_a_password_and_pushes_with_one() {
     assert!(refused.challenge().starts_with("Basic "), "{refused:?}");
     rig.send("GET", &open, &format!("{DOCKER}authorization: Bearer 00\r\n"), "").await.expect(401);
 
+    // Whoever has a token cannot make it last.
+    rig.send("GET", "/zot/auth/token", &alice, "").await.expect(401);
+
     // A token ends with its user.
     fs::write(rig.htpasswd(), [line("root"), line("bob")].concat()).expect("written");
     let deadline = Instant::now() + PATIENCE;
