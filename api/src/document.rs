@@ -4,8 +4,10 @@
 //! What became true: content, every tag, what it needs and what it refers to, in one step; or
 //! nothing, and a [`Refusal`] says why.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use orlop_engine::{Batch, Digest, Edge, Engine, Error, Moment, Namespace};
+use orlop_engine::{Batch, Digest, Edge, Engine, Error, Guard, Moment, Namespace};
 
 use crate::protocol::{Manifest, Need, Tag};
 
@@ -29,6 +31,8 @@ pub struct Terms<'a> {
     pub since: Option<Moment>,
     /// Which of the parts it needs may be missing from the repository. They are recorded as such.
     pub may_miss: &'a (dyn Fn(&Need) -> bool + Sync),
+    /// The rights of whoever brings it; `None` for an operator, who has all.
+    pub guard: Option<Arc<dyn Guard>>,
 }
 
 /// Why a document was not taken. Nothing changed.
@@ -51,6 +55,9 @@ impl Document<'_> {
         let sealed = engine.seal_bytes(digest, bytes).await?;
         let mut edges = Vec::with_capacity(needs.len() + 1);
         let mut batch = Batch::new(namespace.clone());
+        if let Some(guard) = &terms.guard {
+            batch = batch.guarded(guard.clone());
+        }
         for need in &needs {
             if need.is_optional || (terms.may_miss)(need) {
                 check_if_there(engine, namespace, need).await?;

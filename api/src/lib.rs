@@ -3,6 +3,7 @@
 //! ```text
 //!   server     sockets, TLS, HTTP/1.1 and HTTP/2, time limits; knows nothing of registries
 //!     v registry   one request in, one answer out
+//!     v access     who sends it, and whether he may: a seam, and the table of permissions
 //!     v router     path and method -> handler              protocol  pure parsing of what clients send
 //!     v handlers   one file per noun of the specification  limits    every limit, in one table
 //!     v engine     the content-addressed store             body      verified bytes on their way out
@@ -18,6 +19,7 @@
 //!   that edge is the JSON descriptor that the subject's referrers list shows.
 #![forbid(unsafe_code)]
 
+pub mod access;
 mod body;
 pub mod document;
 mod handlers;

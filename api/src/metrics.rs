@@ -78,6 +78,7 @@ label! {
         Referrers = "referrers",
         Health = "health",
         Metrics = "metrics",
+        Token = "token",
         Operators = "operators",
         Other = "other",
     }

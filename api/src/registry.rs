@@ -12,6 +12,7 @@ use http::{Method, Request, Response};
 use orlop_engine::Engine;
 
 use crate::{
+    access::{self, Access, Grant},
     body::ResponseBody,
     handlers::{
         incoming::{self, Incoming},
@@ -51,6 +52,8 @@ pub struct Registry {
     pub(crate) health: Health,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) maintenance: Arc<OnceLock<Arc<dyn Maintenance>>>,
+    /// `None`: everybody may do everything.
+    pub(crate) access: Option<access::Shared>,
     repeats: bool,
 }
 
@@ -69,7 +72,17 @@ impl Registry {
             all
         });
         let pressure = Arc::new(Pressure::new(policy.memory_bytes_max));
-        Registry { engine, limits: Arc::new(limits), policy, pressure, health, metrics, maintenance, repeats: true }
+        Registry {
+            engine,
+            limits: Arc::new(limits),
+            policy,
+            pressure,
+            health,
+            metrics,
+            maintenance,
+            access: None,
+            repeats: true,
+        }
     }
 
     /// Whether answers that still hold are given again without asking the handlers; on by default. Clients cannot
@@ -84,6 +97,12 @@ impl Registry {
     pub fn with_maintenance(self, maintenance: Arc<dyn Maintenance>) -> Self {
         let _ = self.maintenance.set(maintenance);
         self
+    }
+
+    /// Has every request decided by `access` before anything of its body is read.
+    #[must_use]
+    pub fn with_access(self, access: Arc<dyn Access>) -> Self {
+        Registry { access: Some(access), ..self }
     }
 
     /// Binds a server for this registry. Port 0 lets the system choose; without `tls` it serves
@@ -125,7 +144,7 @@ impl Registry {
         &self.metrics
     }
 
-    pub(crate) fn scope<'a>(&'a self, repository: &'a Repository) -> Scope<'a> {
+    pub(crate) fn scope<'a>(&'a self, repository: &'a Repository, grant: &'a Grant) -> Scope<'a> {
         Scope {
             engine: &self.engine,
             limits: &self.limits,
@@ -134,6 +153,7 @@ impl Registry {
             pressure: &self.pressure,
             namespace: scope::namespace(repository),
             repository,
+            grant,
         }
     }
 }

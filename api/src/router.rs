@@ -5,13 +5,14 @@
 use http::{HeaderValue, Method, StatusCode, header::ALLOW, request::Parts};
 
 use crate::{
+    access,
     handlers::{
         base, blob, collection,
         error_map::{Failure, Outcome},
         incoming::{self, Incoming},
         manifest, probes, referrers,
         scope::Scope,
-        scrub, tags, upload,
+        scrub, tags, token, upload,
     },
     metrics::RouteClass,
     protocol::{ErrorCode, Query, Route},
@@ -30,6 +31,7 @@ pub async fn route(registry: &Registry, head: &Parts, body: &mut impl Incoming) 
         let message = format!("this path answers {} only", route.allow());
         return Err(Failure::new(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Unsupported, message).with(ALLOW, allow));
     }
+    let grant = access::admit(registry, head, &route).await?;
     let query = Query::parse(head.uri.query())?;
     if !matches!(head.method, Method::GET | Method::HEAD) {
         incoming::require_plain(&head.headers)?;
@@ -38,22 +40,23 @@ pub async fn route(registry: &Registry, head: &Parts, body: &mut impl Incoming) 
         }
     }
     let (method, headers) = (&head.method, &head.headers);
-    let may_repeat = head.extensions.get::<MayRepeat>().is_some();
+    let may_repeat = head.extensions.get::<MayRepeat>().is_some() && grant.is_for_everybody();
     // Pulls run as part of this future; everything else has one of its own. A future has the size of
     // its largest branch, and every request would pay for moving an upload's.
     match &route {
-        Route::Base => Ok(base::get()),
-        Route::Catalog => Box::pin(tags::catalog(&registry.engine, &registry.limits, &query)).await,
+        Route::Base => Ok(base::get(&grant, head)),
+        Route::Token => token::get(&grant),
+        Route::Catalog => Box::pin(tags::catalog(&registry.engine, &registry.limits, &grant, &query)).await,
         Route::Tags { name } => {
-            let scope = registry.scope(name);
+            let scope = registry.scope(name, &grant);
             Box::pin(tags::list(&scope, &query)).await
         }
         Route::Referrers { name, digest } => {
-            let scope = registry.scope(name);
+            let scope = registry.scope(name, &grant);
             Box::pin(referrers::list(&scope, digest, &query)).await
         }
         Route::Blob { name, digest } => {
-            let scope = Scope { may_repeat, ..registry.scope(name) };
+            let scope = Scope { may_repeat, ..registry.scope(name, &grant) };
             match *method {
                 Method::HEAD => blob::head(&scope, digest, headers).await,
                 Method::DELETE => Box::pin(blob::delete(&scope, digest)).await,
@@ -61,20 +64,27 @@ pub async fn route(registry: &Registry, head: &Parts, body: &mut impl Incoming) 
             }
         }
         Route::Manifest { name, reference } => {
-            let scope = Scope { may_repeat, ..registry.scope(name) };
+            let scope = Scope { may_repeat, ..registry.scope(name, &grant) };
             match *method {
                 Method::HEAD => manifest::head(&scope, reference, headers).await,
-                Method::PUT => Box::pin(manifest::put(&scope, reference, &query, headers, body)).await,
+                Method::PUT => {
+                    let put = async {
+                        let tags = manifest::tags(reference, &query)?;
+                        access::admit_tags(&grant, &scope, head, &tags).await?;
+                        manifest::put(&scope, reference, &tags, headers, body).await
+                    };
+                    Box::pin(put).await
+                }
                 Method::DELETE => Box::pin(manifest::delete(&scope, reference)).await,
                 _ => manifest::get(&scope, reference, headers).await,
             }
         }
         Route::UploadStart { name } => {
-            let scope = registry.scope(name);
+            let scope = registry.scope(name, &grant);
             Box::pin(upload::start(&scope, &query, headers, body)).await
         }
         Route::Upload { name, id } => {
-            let scope = registry.scope(name);
+            let scope = registry.scope(name, &grant);
             match *method {
                 Method::PATCH => Box::pin(upload::append(&scope, id, headers, body)).await,
                 Method::PUT => Box::pin(upload::finish(&scope, id, &query, headers, body)).await,
@@ -84,8 +94,14 @@ pub async fn route(registry: &Registry, head: &Parts, body: &mut impl Incoming) 
         }
         Route::Health(question) => Ok(probes::health(&registry.health, *question)),
         Route::Metrics => Ok(probes::metrics(&registry.metrics)),
-        Route::Collection => collection::answer(registry, method, head.extensions.get::<Peer>(), headers),
-        Route::Scrub => Box::pin(scrub::answer(registry, method, head.extensions.get::<Peer>(), headers)).await,
+        Route::Collection => {
+            collection::admit(registry, head.extensions.get::<Peer>(), headers)?;
+            collection::answer(registry, method)
+        }
+        Route::Scrub => {
+            collection::admit(registry, head.extensions.get::<Peer>(), headers)?;
+            Box::pin(scrub::answer(registry, method)).await
+        }
     }
 }
 
@@ -100,6 +116,7 @@ fn class(route: &Route) -> RouteClass {
         Route::Referrers { .. } => RouteClass::Referrers,
         Route::Health(_) => RouteClass::Health,
         Route::Metrics => RouteClass::Metrics,
+        Route::Token => RouteClass::Token,
         Route::Collection | Route::Scrub => RouteClass::Operators,
     }
 }

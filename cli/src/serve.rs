@@ -29,7 +29,8 @@ use crate::{
 
 /// Serves until a signal. Errors: the configuration, the address, the store; see [`Exit`].
 pub async fn run(arguments: &args::Serve) -> Result<(), Failure> {
-    let config = Config::load(arguments.config.as_deref(), arguments.flags())?;
+    #[cfg_attr(not(feature = "auth"), expect(unused_mut, reason = "only access is taken out of it"))]
+    let mut config = Config::load(arguments.config.as_deref(), arguments.flags())?;
     log::start(&config.log)?;
     for note in &config.notes {
         tracing::warn!(note, "configuration");
@@ -43,15 +44,25 @@ pub async fn run(arguments: &args::Serve) -> Result<(), Failure> {
     let signals =
         Signals::listen().map_err(|error| Failure::new(Exit::Failed, format!("cannot receive signals: {error}")))?;
 
+    #[cfg(feature = "auth")]
+    let access = std::mem::take(&mut config.access);
     let Config { root, engine: options, address, tls, mut limits, policy, collection, retention, scrub, .. } = config;
     open_files::leave_room(&mut limits, open_files_max);
     let tls = load(&tls)?;
+    // Before anything is opened: a file of users that cannot be used must not let everybody in.
+    #[cfg(feature = "auth")]
+    let access = access.open()?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     let address = resolve(&address).await?;
     let engine = Engine::open(&root, options).await.map_err(|error| Failure::engine(&root, &error))?;
 
     let collector = Collector::governed(engine.clone(), collection.options(&retention), Arc::new(retention));
     let registry = Registry::new(engine.clone(), limits, policy);
+    #[cfg(feature = "auth")]
+    let registry = match access {
+        Some(access) => registry.with_access(Arc::new(access)),
+        None => registry,
+    };
     let scrubber = Scrubber::new(engine.clone(), scrub.options());
     let registry =
         registry.with_maintenance(Arc::new(Maintained { collector: collector.clone(), scrubber: scrubber.clone() }));

@@ -46,6 +46,10 @@ pub enum Error {
     #[error("{name} is not bound any more as it was seen")]
     Moved { name: String },
 
+    /// Whoever asked has no right to bind, move or remove this name.
+    #[error("the name {name} may not be made, moved or removed by this request")]
+    Forbidden { name: String },
+
     /// A quota has no room for the new content. Delete something, or raise the quota.
     #[error("the quota of {prefix:?} is used up: {used} of {max} bytes are used, {added} more do not fit")]
     OverQuota { prefix: String, used: u64, added: u64, max: u64 },

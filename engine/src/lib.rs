@@ -52,7 +52,7 @@ mod usage;
 mod verify;
 
 pub use clock::Moment;
-pub use commit::{Batch, Edge, EdgeKind, Receipt, Removal};
+pub use commit::{Batch, Edge, EdgeKind, Guard, Receipt, Removal};
 pub use digest::{Algorithm, Digest};
 pub use engine::Engine;
 pub use error::{Error, Result, What};

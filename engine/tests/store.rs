@@ -12,6 +12,8 @@ mod crash;
 mod damage;
 #[path = "store/grounds.rs"]
 mod grounds;
+#[path = "store/guards.rs"]
+mod guards;
 #[path = "store/hot.rs"]
 mod hot;
 #[path = "store/names.rs"]

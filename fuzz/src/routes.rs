@@ -38,6 +38,7 @@ fn canonical(route: &Route) -> String {
         Route::Health(Health::Ready) => "/readyz".to_owned(),
         Route::Health(Health::Started) => "/startupz".to_owned(),
         Route::Metrics => "/metrics".to_owned(),
+        Route::Token => "/zot/auth/token".to_owned(),
         Route::Collection => "/v2/_orlop/gc".to_owned(),
         Route::Scrub => "/v2/_orlop/scrub".to_owned(),
     }

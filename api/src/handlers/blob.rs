@@ -11,7 +11,7 @@ use http::{
     HeaderMap, HeaderValue, Response, StatusCode,
     header::{ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RANGE},
 };
-use orlop_engine::{Batch, Blob, Digest, Removal};
+use orlop_engine::{Blob, Digest, Removal};
 
 use super::{
     conditional,
@@ -70,7 +70,7 @@ pub async fn delete(scope: &Scope<'_>, digest: &Digest) -> Outcome {
         )
         .with(ALLOW, Kind::Blob.remaining()));
     }
-    let batch = Batch::new(scope.namespace.clone()).remove(*digest, Removal::UnlessNeeded);
+    let batch = scope.batch().remove(*digest, Removal::UnlessNeeded);
     let _receipt = scope.engine.commit(batch).await.map_err(Failure::blob)?;
     Ok(reply::empty(StatusCode::ACCEPTED))
 }

@@ -12,8 +12,7 @@ const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// `GET /v2/_orlop/gc`: what collection does and did. `POST`: asks for a run; 202, or 409 while one
 /// is under way.
-pub fn answer(registry: &Registry, method: &Method, peer: Option<&Peer>, headers: &HeaderMap) -> Outcome {
-    admit(registry, peer, headers)?;
+pub fn answer(registry: &Registry, method: &Method) -> Outcome {
     let Some(maintenance) = registry.maintenance.get() else {
         return Err(Failure::new(StatusCode::NOT_FOUND, ErrorCode::Unsupported, "this registry does not collect"));
     };
@@ -25,9 +24,9 @@ pub fn answer(registry: &Registry, method: &Method, peer: Option<&Peer>, headers
     Ok(momentary(status, maintenance.collection()))
 }
 
-/// Whether the request may be an operator's. Errors: 403.
+/// Whether the request may be an operator's; with access control that was decided before. Errors: 403.
 pub fn admit(registry: &Registry, peer: Option<&Peer>, headers: &HeaderMap) -> Result<(), Failure> {
-    if registry.policy.operators.admit(peer.map(|peer| peer.address.ip()), headers) {
+    if registry.access.is_some() || registry.policy.operators.admit(peer.map(|peer| peer.address.ip()), headers) {
         return Ok(());
     }
     let message = "operators ask from the machine itself; \"http.operators\" can allow more";

@@ -15,6 +15,7 @@
 //! | `WrongSize`           | 400    | `MANIFEST_INVALID`                          |
 //! | `Needed`              | 405    | `DENIED`                                    |
 //! | `Damaged`             | 404    | as `NotFound` blob: a new push heals it     |
+//! | `Forbidden`           | 403    | `DENIED`; 409 for a manifest with several tags, see zot's collisions |
 //! | `NoSpace`             | 507    | `UNAVAILABLE`; reads and deletes still work |
 //! | `Stopped`             | 503    | `UNAVAILABLE`, with `Retry-After`           |
 //! | `TooManyUploads`      | 429    | `TOOMANYREQUESTS`, with `Retry-After`       |
@@ -32,6 +33,7 @@ use rustix::io::Errno;
 
 use super::reply;
 use crate::{
+    access,
     body::ResponseBody,
     protocol::error::{ErrorCode, ProtocolError},
 };
@@ -118,6 +120,7 @@ impl Failure {
             Error::Missing { .. } => (StatusCode::BAD_REQUEST, Code::ManifestBlobUnknown),
             Error::WrongSize { .. } => (StatusCode::BAD_REQUEST, Code::ManifestInvalid),
             Error::Needed { .. } => (StatusCode::METHOD_NOT_ALLOWED, Code::Denied),
+            Error::Forbidden { .. } => return access::denied(),
             Error::OverQuota { prefix, used, added, max } => return over_quota(prefix, *used, *added, *max),
             Error::TooManyNamespaces { max } => return too_many_repositories(*max),
             Error::TooManyUploads { .. } => {
@@ -229,6 +232,7 @@ mod tests {
             (Kind::Manifest, Error::Missing { digest }, 400, "MANIFEST_BLOB_UNKNOWN"),
             (Kind::Manifest, Error::WrongSize { digest, expected: 1, found: 2 }, 400, "MANIFEST_INVALID"),
             (Kind::Blob, Error::Needed { digest, by: digest }, 405, "DENIED"),
+            (Kind::Manifest, Error::Forbidden { name: "a".into() }, 403, "DENIED"),
             (Kind::Blob, Error::OverQuota { prefix: "a".into(), used: 1, added: 2, max: 2 }, 403, "DENIED"),
             (Kind::Blob, Error::TooManyNamespaces { max: 1 }, 429, "TOOMANYREQUESTS"),
             (Kind::Blob, Error::TooManyUploads { max: 1 }, 429, "TOOMANYREQUESTS"),

@@ -7,7 +7,7 @@ use http::{
     HeaderMap, HeaderValue, Response, StatusCode,
     header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, LOCATION},
 };
-use orlop_engine::{Algorithm, Batch, Digest, Error, Removal};
+use orlop_engine::{Algorithm, Digest, Error, Removal};
 
 use super::{
     blob::content,
@@ -18,10 +18,11 @@ use super::{
     scope::Scope,
 };
 use crate::{
+    access,
     body::ResponseBody,
     document::{Document, Named, Refusal, Terms},
     limits::size,
-    protocol::{ErrorCode, Manifest, Query, Reference},
+    protocol::{ErrorCode, Manifest, Query, Reference, Tag},
 };
 
 /// `HEAD /v2/<name>/manifests/<reference>`
@@ -77,22 +78,27 @@ pub async fn get(scope: &Scope<'_>, reference: &Reference, headers: &HeaderMap) 
     Ok(repeat::pull(scope, response, &digest, again))
 }
 
-/// `PUT /v2/<name>/manifests/<reference>`
+/// The tags that a push is to set: the one in its path, or those of its query.
+pub fn tags(reference: &Reference, query: &Query<'_>) -> Outcome<Vec<Tag>> {
+    let tags = query.tags()?;
+    match reference {
+        Reference::Tag(tag) if tags.is_empty() => Ok(vec![tag.clone()]),
+        Reference::Tag(_) => {
+            let message = "the parameter 'tag' goes with a push by digest; push by digest, or drop it";
+            Err(Failure::new(StatusCode::BAD_REQUEST, ErrorCode::Unsupported, message))
+        }
+        Reference::Digest(_) => Ok(tags),
+    }
+}
+
+/// `PUT /v2/<name>/manifests/<reference>`, with its tags.
 pub async fn put(
     scope: &Scope<'_>,
     reference: &Reference,
-    query: &Query<'_>,
+    tags: &[Tag],
     headers: &HeaderMap,
     body: &mut impl Incoming,
 ) -> Outcome {
-    let tags = query.tags()?;
-    if !tags.is_empty() && matches!(reference, Reference::Tag(_)) {
-        return Err(Failure::new(
-            StatusCode::BAD_REQUEST,
-            ErrorCode::Unsupported,
-            "the parameter 'tag' goes with a push by digest; push by digest, or drop it",
-        ));
-    }
     let bytes_max = size(scope.limits.manifest_bytes_max);
     let (document, _share) = incoming::collect(headers, body, bytes_max, scope.pressure).await?;
     let manifest = Manifest::parse(&document, content_type(headers)?)?;
@@ -100,12 +106,9 @@ pub async fn put(
         Reference::Digest(digest) => *digest,
         Reference::Tag(_) => Digest::of(Algorithm::Sha256, &document),
     };
-    let pushed = match reference {
-        Reference::Tag(tag) => std::slice::from_ref(tag),
-        Reference::Digest(_) => &tags,
-    };
-    let named: Vec<Named<'_>> = pushed.iter().map(|tag| Named { tag, since: None }).collect();
-    let terms = Terms { tags: &named, since: None, may_miss: &|_| scope.policy.sparse_manifests };
+    let named: Vec<Named<'_>> = tags.iter().map(|tag| Named { tag, since: None }).collect();
+    let terms =
+        Terms { tags: &named, since: None, may_miss: &|_| scope.policy.sparse_manifests, guard: scope.grant.guard() };
     let document = Document { manifest: &manifest, bytes: document, digest };
     document.commit(scope.engine, &scope.namespace, &terms).await.map_err(refused)?;
 
@@ -116,8 +119,10 @@ pub async fn put(
     if let Some(subject) = &manifest.subject {
         headers.insert(reply::OCI_SUBJECT, reply::digest(&subject.digest));
     }
-    for tag in &tags {
-        headers.append(reply::OCI_TAG, reply::text(tag.to_string()));
+    if matches!(reference, Reference::Digest(_)) {
+        for tag in tags {
+            headers.append(reply::OCI_TAG, reply::text(tag.to_string()));
+        }
     }
     Ok(response)
 }
@@ -125,8 +130,9 @@ pub async fn put(
 /// `DELETE /v2/<name>/manifests/<reference>`. A tag is only a name: what it named stays. A digest
 /// takes its tags with it, but a manifest that an index of the repository needs stays.
 pub async fn delete(scope: &Scope<'_>, reference: &Reference) -> Outcome {
-    let batch = Batch::new(scope.namespace.clone());
+    let batch = scope.batch();
     let batch = match reference {
+        Reference::Tag(tag) if scope.grant.keeps(tag.as_str()) => return Err(access::denied()),
         Reference::Tag(tag) => batch.unbind(tag.as_str()),
         Reference::Digest(digest) => {
             let found = scope.engine.find(&scope.namespace, digest).await.map_err(Failure::manifest)?;
@@ -136,8 +142,17 @@ pub async fn delete(scope: &Scope<'_>, reference: &Reference) -> Outcome {
             batch.remove(*digest, Removal::UnlessNeeded)
         }
     };
-    let _receipt = scope.engine.commit(batch).await.map_err(Failure::manifest)?;
-    Ok(reply::empty(StatusCode::ACCEPTED))
+    match scope.engine.commit(batch).await {
+        Ok(_receipt) => Ok(reply::empty(StatusCode::ACCEPTED)),
+        Err(Error::Forbidden { .. }) if scope.grant.has_collided() => Err(collision()),
+        Err(error) => Err(Failure::manifest(error)),
+    }
+}
+
+/// As zot answers who has `detectManifestCollision`.
+fn collision() -> Failure {
+    let message = "several tags name this manifest, and a deletion by digest would take them all; delete the tags";
+    Failure::new(StatusCode::CONFLICT, ErrorCode::ManifestInvalid, message)
 }
 
 /// What a client is told of a document that was not taken.

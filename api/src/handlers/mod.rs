@@ -16,4 +16,5 @@ pub mod reply;
 pub mod scope;
 pub mod scrub;
 pub mod tags;
+pub mod token;
 pub mod upload;

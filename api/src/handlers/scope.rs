@@ -1,9 +1,10 @@
 //! What every operation on a repository works with.
 
-use orlop_engine::{Algorithm, Engine, Namespace, UploadId, UploadsMax};
+use orlop_engine::{Algorithm, Batch, Engine, Namespace, UploadId, UploadsMax};
 
 use super::error_map::{Failure, Outcome};
 use crate::{
+    access::Grant,
     limits::{Limits, size},
     pressure::Pressure,
     protocol::Repository,
@@ -18,11 +19,22 @@ pub struct Scope<'a> {
     pub pressure: &'a Pressure,
     pub repository: &'a Repository,
     pub namespace: Namespace,
+    /// What the sender of the request may do here.
+    pub grant: &'a Grant,
     /// The same was asked before: the answer may say how it can be given again.
     pub may_repeat: bool,
 }
 
 impl Scope<'_> {
+    /// Changes to this repository, with the rights of the request.
+    pub fn batch(&self) -> Batch {
+        let batch = Batch::new(self.namespace.clone());
+        match self.grant.guard() {
+            Some(guard) => batch.guarded(guard),
+            None => batch,
+        }
+    }
+
     /// Begins an upload, if there may be one more.
     pub async fn begin(&self, algorithm: Algorithm) -> Outcome<UploadId> {
         let max = UploadsMax {

@@ -12,10 +12,14 @@ use super::{
     scope::Scope,
 };
 use crate::{
+    access::Grant,
     body::ResponseBody,
     limits::{Limits, size},
     protocol::{Query, link, query::Page},
 };
+
+/// Repositories looked up in one step while some have to be left out.
+const STEP_ENTRIES: usize = 1024;
 
 #[derive(Serialize)]
 struct Tags<'a> {
@@ -38,10 +42,28 @@ pub async fn list(scope: &Scope<'_>, query: &Query<'_>) -> Outcome {
 }
 
 /// `GET /v2/_catalog`
-pub async fn catalog(engine: &Engine, limits: &Limits, query: &Query<'_>) -> Outcome {
+pub async fn catalog(engine: &Engine, limits: &Limits, grant: &Grant, query: &Query<'_>) -> Outcome {
     let page = Listing::of(query, limits.catalog_page_max)?;
-    let names = engine.namespaces(page.after(), page.fetch()).await.map_err(Failure::manifest)?;
+    let names = listed(engine, grant, page.after(), page.fetch()).await?;
     Ok(page.answer(names, || "/v2/_catalog".to_owned(), |repositories| json(&Catalog { repositories })))
+}
+
+/// The first `limit` repositories after `after` that may be listed. Those that may not are passed over here and not
+/// in the page, so that no page and no link names one. It ends where the repositories end.
+async fn listed(engine: &Engine, grant: &Grant, after: Option<&str>, limit: usize) -> Outcome<Vec<String>> {
+    let mut names: Vec<String> = Vec::new();
+    let mut after = after.map(str::to_owned);
+    let step = if grant.lists_all() { limit } else { limit.max(STEP_ENTRIES) };
+    loop {
+        let found = engine.namespaces(after.as_deref(), step).await.map_err(Failure::manifest)?;
+        let is_last = found.len() < step || grant.lists_all();
+        after = found.last().cloned();
+        names.extend(found.into_iter().filter(|name| grant.may_list(name)));
+        if is_last || names.len() >= limit {
+            names.truncate(limit);
+            return Ok(names);
+        }
+    }
 }
 
 /// The part of a list that was asked for.

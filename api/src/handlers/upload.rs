@@ -7,7 +7,7 @@ use http::{
     header::{CONTENT_RANGE, LOCATION, RANGE},
 };
 use http_body_util::BodyExt;
-use orlop_engine::{Algorithm, Batch, Digest, Error, Sealed, Upload, UploadId};
+use orlop_engine::{Algorithm, Digest, Error, Sealed, Upload, UploadId};
 
 use super::{
     error_map::{Failure, Outcome},
@@ -44,11 +44,12 @@ pub async fn start(scope: &Scope<'_>, query: &Query<'_>, headers: &HeaderMap, bo
 }
 
 /// Makes a blob of another repository a member of this one. `None` if there is nothing to mount:
-/// the spec wants a session then, so that the client can send the content.
+/// the spec wants a session then, so that the client can send the content. A repository that the
+/// client may not read has nothing to mount, as far as he is told.
 async fn take_over(scope: &Scope<'_>, mount: Mount) -> Outcome<Option<Response<ResponseBody>>> {
     let Mount { digest, from } = mount;
     let from = from.iter().map(scope::namespace).collect();
-    let batch = Batch::new(scope.namespace.clone()).mount(digest, from);
+    let batch = scope.batch().mount(digest, from);
     match scope.engine.commit(batch).await {
         Ok(_receipt) => Ok(Some(created(scope.repository, &digest))),
         Err(Error::NotFound { .. }) => Ok(None),
@@ -236,7 +237,7 @@ async fn room_for(scope: &Scope<'_>, bytes: u64, digest: Option<&Digest>) -> Out
 }
 
 async fn store(scope: &Scope<'_>, sealed: Sealed, digest: &Digest) -> Outcome {
-    let batch = Batch::new(scope.namespace.clone()).blob(sealed);
+    let batch = scope.batch().blob(sealed);
     let _receipt = scope.engine.commit(batch).await.map_err(Failure::blob)?;
     Ok(created(scope.repository, digest))
 }

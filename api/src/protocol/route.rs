@@ -46,6 +46,8 @@ pub enum Route {
     Health(Health),
     /// `/metrics`.
     Metrics,
+    /// `/zot/auth/token`: a token for credentials, or for none; the path is zot's.
+    Token,
     /// `/v2/_orlop/gc`: collection, for operators. No repository begins with an underscore.
     Collection,
     /// `/v2/_orlop/scrub`: the search for damage, and what it found, for operators.
@@ -96,6 +98,7 @@ impl Route {
             "/readyz" => return Ok(Route::Health(Health::Ready)),
             "/startupz" => return Ok(Route::Health(Health::Started)),
             "/metrics" => return Ok(Route::Metrics),
+            "/zot/auth/token" => return Ok(Route::Token),
             _ => {}
         }
         let raw = path.strip_prefix("/v2/").ok_or(RouteError::NotARoute)?;
@@ -129,7 +132,13 @@ impl Route {
             | Route::UploadStart { name }
             | Route::Upload { name, .. }
             | Route::Referrers { name, .. } => Some(name),
-            Route::Base | Route::Catalog | Route::Health(_) | Route::Metrics | Route::Collection | Route::Scrub => None,
+            Route::Base
+            | Route::Catalog
+            | Route::Health(_)
+            | Route::Metrics
+            | Route::Token
+            | Route::Collection
+            | Route::Scrub => None,
         }
     }
 
@@ -141,7 +150,8 @@ impl Route {
             | Route::Tags { .. }
             | Route::Referrers { .. }
             | Route::Health(_)
-            | Route::Metrics => "GET, HEAD",
+            | Route::Metrics
+            | Route::Token => "GET, HEAD",
             Route::Manifest { .. } => "GET, HEAD, PUT, DELETE",
             Route::Blob { .. } => "GET, HEAD, DELETE",
             Route::UploadStart { .. } => "POST",
@@ -226,6 +236,7 @@ mod tests {
             ("/readyz".to_owned(), Route::Health(Health::Ready)),
             ("/startupz".to_owned(), Route::Health(Health::Started)),
             ("/metrics".to_owned(), Route::Metrics),
+            ("/zot/auth/token".to_owned(), Route::Token),
         ] {
             assert_eq!(Route::parse(&path), Ok(route), "{path}");
         }

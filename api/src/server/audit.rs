@@ -8,10 +8,12 @@ use std::net::IpAddr;
 
 use http::{Method, StatusCode, Uri};
 
+use crate::access::SubjectSlot;
+
 /// Events of this target carry `subject`, `action`, `object`, `result`, `status` and `clientIP`.
 const TARGET: &str = "orlop_api::audit";
 
-/// Whoever sends requests while nobody is asked who he is.
+/// Whoever has not said who he is.
 const ANONYMOUS: &str = "anonymous";
 
 /// Bytes of a path and query that are kept.
@@ -23,6 +25,8 @@ pub(super) struct Audited {
     action: &'static str,
     object: String,
     client: IpAddr,
+    /// Filled when it is known who sent the request.
+    subject: SubjectSlot,
     is_told: bool,
 }
 
@@ -41,7 +45,12 @@ impl Audited {
         }
         let object = uri.path_and_query().map_or("", |path| path.as_str()).as_bytes();
         let object = String::from_utf8_lossy(&object[..object.len().min(OBJECT_BYTES_MAX)]).into_owned();
-        Some(Audited { action, object, client, is_told: false })
+        Some(Audited { action, object, client, subject: SubjectSlot::default(), is_told: false })
+    }
+
+    /// Where it is to be written down who sent the request.
+    pub(super) fn subject(&self) -> SubjectSlot {
+        self.subject.clone()
     }
 
     pub(super) fn answered(mut self, status: StatusCode) {
@@ -56,9 +65,10 @@ impl Audited {
 
     fn tell(&self, result: &'static str, status: Option<StatusCode>) {
         let Audited { action, object, client, .. } = self;
+        let subject = self.subject.get();
         tracing::info!(
             target: TARGET,
-            subject = ANONYMOUS,
+            subject = subject.name().unwrap_or(ANONYMOUS),
             action,
             object,
             reason = "request",
@@ -91,6 +101,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::access::Subject;
 
     /// Keeps the fields of events as text.
     #[derive(Clone, Default)]
@@ -141,17 +152,23 @@ mod tests {
             audited(Method::DELETE).answered(StatusCode::NOT_FOUND);
             audited(Method::POST).answered(StatusCode::FORBIDDEN);
             audited(Method::PATCH).answered(StatusCode::INTERNAL_SERVER_ERROR);
-            drop(audited(Method::DELETE));
+            let named = audited(Method::DELETE);
+            named.subject().set(&Subject::user("alice\n", Vec::new()));
+            drop(named);
             assert!(begin(Method::GET, "/v2/").is_none() && begin(Method::HEAD, "/v2/").is_none());
             let long = begin(Method::PUT, &format!("/v2/{}", "a".repeat(5000))).expect("it may change something");
             assert_eq!(long.object.len(), OBJECT_BYTES_MAX);
             long.answered(StatusCode::NOT_FOUND);
         });
         let kept = kept.0.lock().expect("no panic").clone();
-        let expected = [("PUT", "done", "status=201 "), ("PATCH", "failed", "status=500 "), ("DELETE", "aborted", "")];
-        let expected = expected.map(|(action, result, status)| {
+        let expected = [
+            ("anonymous", "PUT", "done", "status=201 "),
+            ("anonymous", "PATCH", "failed", "status=500 "),
+            ("alice\n", "DELETE", "aborted", ""),
+        ];
+        let expected = expected.map(|(subject, action, result, status)| {
             format!(
-                "subject=\"anonymous\" action=\"{action}\" object=\"/v2/a/manifests/x?tag=y\" reason=\"request\" \
+                "subject={subject:?} action=\"{action}\" object=\"/v2/a/manifests/x?tag=y\" reason=\"request\" \
                  result=\"{result}\" {status}clientIP=192.0.2.1 "
             )
         });

@@ -61,9 +61,12 @@ type Answering<H> =
 impl<H: Handler> Service<H> {
     /// Answers one request. The observation begins before the future runs, so that a request whose
     /// connection ends first is counted as well.
-    pub(super) fn call(self: Arc<Self>, request: Request<Incoming>) -> Answering<H> {
+    pub(super) fn call(self: Arc<Self>, mut request: Request<Incoming>) -> Answering<H> {
         let observation = Observation::begin(self.observer.clone(), request.method());
         let audited = Audited::begin(request.method(), request.uri(), self.peer.address.ip());
+        if let Some(audited) = &audited {
+            request.extensions_mut().insert(audited.subject());
+        }
         Box::pin(async move {
             let response = self.answer(request, observation).await;
             if let Some(audited) = audited {

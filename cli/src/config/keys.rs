@@ -9,6 +9,8 @@ use std::path::PathBuf;
 use orlop_api::{Operators, limits::Limit};
 use tracing::level_filters::LevelFilter;
 
+#[cfg(feature = "auth")]
+use super::access;
 use super::{
     Config, address, collection,
     duration::{self, GoDuration},
@@ -90,6 +92,12 @@ pub const KEYS: &[Key] = &[
     Key { path: "http.address", set: http_address },
     Key { path: "http.port", set: http_port },
     Key { path: "http.realm", set: http_realm },
+    #[cfg(feature = "auth")]
+    Key { path: "http.externalUrl", set: access::set_external_url },
+    #[cfg(feature = "auth")]
+    Key { path: access::HTPASSWD, set: |config, value| path(value).map(|path| access::set_htpasswd(config, &path)) },
+    #[cfg(feature = "auth")]
+    Key { path: "http.auth.failDelay", set: access::set_fail_delay },
     Key { path: "http.readTimeout", set: |config, value| limits::set_read_timeout(config, timeout(value)?) },
     Key { path: "http.writeTimeout", set: |config, value| limits::set_write_timeout(config, timeout(value)?) },
     Key { path: "http.compat", set: http_compat },
@@ -99,12 +107,16 @@ pub const KEYS: &[Key] = &[
     Key { path: "log.level", set: log_level },
     Key { path: "log.output", set: |config, value| file(value).map(|file| config.log.output = file) },
     Key { path: "log.audit", set: |config, value| file(value).map(|file| config.log.audit = file) },
+    Key { path: "extensions.metrics.enable", set: |_, value| always_on(value, "metrics are always counted") },
+    Key { path: "extensions.metrics.prometheus.path", set: metrics_path },
 ];
 
 pub const TREES: &[Tree] = &[
     Tree { path: retention::KEY, set: retention::set },
     Tree { path: quotas::KEY, set: quotas::set },
     Tree { path: scrub::KEY, set: scrub::set },
+    #[cfg(feature = "auth")]
+    Tree { path: access::KEY, set: access::set },
 ];
 
 /// Keys of zot that cannot be honoured, each with the feature it belongs to.
@@ -115,17 +127,35 @@ pub const UNSUPPORTED: &[(&str, &str)] = &[
     ("storage.cacheDriver", "remote storage"),
     ("storage.redirectBlobURL", "remote storage"),
     ("storage.fastRestart", "zot's metadata database"),
-    ("http.externalUrl", "browser login"),
+    #[cfg(not(feature = "auth"))]
+    ("http.externalUrl", "a build without authentication"),
     ("http.allowOrigin", "cross-origin requests"),
     ("http.tls.cacert", "client certificates"),
-    ("http.auth", "authentication"),
-    ("http.accessControl", "access control"),
+    #[cfg(not(feature = "auth"))]
+    ("http.auth", "a build without authentication"),
+    #[cfg(not(feature = "auth"))]
+    ("http.accessControl", "a build without access control"),
+    #[cfg(feature = "auth")]
+    ("http.auth.ldap", "LDAP"),
+    #[cfg(feature = "auth")]
+    ("http.auth.bearer", "tokens of other issuers"),
+    #[cfg(feature = "auth")]
+    ("http.auth.openid", "browser login"),
+    #[cfg(feature = "auth")]
+    ("http.auth.apikey", "API keys"),
+    #[cfg(feature = "auth")]
+    ("http.auth.mtls", "client certificates"),
+    #[cfg(feature = "auth")]
+    ("http.auth.sessionKeysFile", "browser login"),
+    #[cfg(feature = "auth")]
+    ("http.auth.sessionDriver", "browser login"),
+    #[cfg(feature = "auth")]
+    ("http.auth.secureSession", "browser login"),
     ("http.ratelimit", "rate limits"),
     ("scheduler", "background tasks"),
     ("cluster", "clusters"),
     ("extensions.search", "search"),
     ("extensions.sync", "mirroring"),
-    ("extensions.metrics", "a choice of the path for metrics"),
     ("extensions.lint", "lint"),
     ("extensions.ui", "the web interface"),
     ("extensions.mgmt", "the management interface"),
@@ -157,7 +187,8 @@ pub fn find(path: &str) -> Option<Found> {
 
 /// The known key that `path` was probably meant to be.
 pub fn nearest(path: &str) -> String {
-    let sections = ["storage", "http", "http.tls", limits::SECTION, "log", "extensions"].map(str::to_owned);
+    let sections =
+        ["storage", "http", "http.tls", "http.auth", limits::SECTION, "log", "extensions"].map(str::to_owned);
     let trees = TREES.iter().map(|tree| tree.path);
     let keys = KEYS.iter().map(|key| key.path).chain(trees).map(str::to_owned);
     nearest::nearest(path, sections.into_iter().chain(keys).chain(limits::paths())).expect("the list is not empty")
@@ -243,10 +274,26 @@ fn http_port(config: &mut Config, value: &Value) -> Result<(), Problem> {
 }
 
 /// Only a request for credentials shows the realm.
+#[cfg(feature = "auth")]
+fn http_realm(config: &mut Config, value: &Value) -> Result<(), Problem> {
+    config.access.options.realm = Some(value.text("a string")?.to_owned());
+    Ok(())
+}
+
+#[cfg(not(feature = "auth"))]
 fn http_realm(config: &mut Config, value: &Value) -> Result<(), Problem> {
     value.text("a string")?;
-    config.notes.push("http.realm is never shown: nobody is asked for credentials without authentication".to_owned());
+    config.notes.push("http.realm is never shown: this build asks nobody for credentials".to_owned());
     Ok(())
+}
+
+/// zot can be told another path; here there is one.
+fn metrics_path(_: &mut Config, value: &Value) -> Result<(), Problem> {
+    const PATH: &str = "/metrics";
+    match value.text("a path as a string")? {
+        PATH => Ok(()),
+        other => Err(Problem::Unsupported(format!("metrics are at {PATH:?}, not at {other:?}"))),
+    }
 }
 
 /// From where operators may begin a collection over HTTP.

@@ -13,6 +13,8 @@ use orlop_api::{Policy, limits::Limits};
 use orlop_gc::retention::Retention;
 use tracing::level_filters::LevelFilter;
 
+#[cfg(feature = "auth")]
+pub mod access;
 mod address;
 mod collection;
 mod duration;
@@ -35,9 +37,9 @@ pub use collection::Collection;
 pub use error::{Error, ErrorKind};
 pub use scrub::Scrub;
 
-/// Largest configuration file, in bytes. Ours have a few hundred; this stops a wrong path, such
-/// as a disk image, from being read into memory.
-const FILE_BYTES_MAX: u64 = 1 << 20;
+/// Largest configuration file, in bytes. Most have a few hundred, 10,000 rules of access control have two million;
+/// this stops a wrong path, such as a disk image, from being read into memory.
+const FILE_BYTES_MAX: u64 = 16 << 20;
 
 /// Everything that can be set from outside.
 pub struct Config {
@@ -51,6 +53,8 @@ pub struct Config {
     pub collection: Collection,
     pub retention: Retention,
     pub scrub: Scrub,
+    #[cfg(feature = "auth")]
+    pub access: access::Access,
     pub log: Log,
     /// What the operator should know about the file, although it is accepted.
     pub notes: Vec<String>,
@@ -94,6 +98,8 @@ impl Default for Config {
             collection: Collection::default(),
             retention: Retention::default(),
             scrub: Scrub::default(),
+            #[cfg(feature = "auth")]
+            access: access::Access::default(),
             log: Log { level: LevelFilter::INFO, output: None, audit: None },
             notes: Vec::new(),
             limits_set: Vec::new(),
@@ -122,6 +128,8 @@ impl Config {
             let note = "storage.retention is a part of collection; with storage.gc off it waits to be asked for";
             self.notes.push(note.to_owned());
         }
+        #[cfg(feature = "auth")]
+        self.notes.extend(self.access.notes());
     }
 
     /// Checks what no single key can tell.

@@ -4,6 +4,8 @@
 //! ones are refused, upper and lower case are the same, and every error names the full path, with
 //! places in lists as `policies[0]`.
 
+use std::collections::HashSet;
+
 use super::{
     error::ErrorKind,
     nearest,
@@ -40,6 +42,27 @@ impl<'v> Node<'v> {
                 return Err(ErrorKind::Unknown { key, nearest });
             };
             visit(spelling, Node { path: key, value })?;
+        }
+        Ok(())
+    }
+
+    /// Visits every entry of an object whose keys are the operator's own, at most `len_max`, in the file's order.
+    pub fn each_entry(
+        &self,
+        len_max: usize,
+        mut visit: impl FnMut(&'v str, Node<'v>) -> Result<(), ErrorKind>,
+    ) -> Result<(), ErrorKind> {
+        let entries = self.value.object().map_err(|problem| self.error(problem))?;
+        if entries.len() > len_max {
+            return Err(self.unusable(format!("it has {} entries, expected at most {len_max}", entries.len())));
+        }
+        let mut seen = HashSet::new();
+        for (name, value) in entries {
+            let path = format!("{}.{name}", self.path);
+            if !seen.insert(name) {
+                return Err(ErrorKind::Duplicate { key: path });
+            }
+            visit(name, Node { path, value })?;
         }
         Ok(())
     }

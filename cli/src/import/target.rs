@@ -137,7 +137,7 @@ impl Target {
         let Some(engine) = &self.engine else { return Ok(None) };
         let Arrival { manifest, bytes, digest, since, tags, may_miss } = arrival;
         let tags: Vec<Named<'_>> = tags.iter().map(|(tag, since)| Named { tag, since: Some(*since) }).collect();
-        let terms = Terms { tags: &tags, since, may_miss };
+        let terms = Terms { tags: &tags, since, may_miss, guard: None };
         match (Document { manifest, bytes, digest }).commit(engine, namespace, &terms).await {
             Ok(()) => Ok(None),
             Err(Refusal::Engine(error)) => match self.sorted(error)? {

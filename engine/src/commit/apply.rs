@@ -7,6 +7,7 @@ use std::collections::HashSet;
 
 use super::{
     batch::{Edge, EdgeKind, Removal, Step},
+    guard::Guard,
     transaction::{Transaction, decoded},
 };
 use crate::{
@@ -21,15 +22,20 @@ use crate::{
     quota,
 };
 
+/// Namespaces that a guard is asked about before content counts as held by none that it allows: what many hold
+/// must not keep the commit thread.
+const HOLDERS_ASKED_MAX: usize = 256;
+
 /// Applies the steps of one batch. Sealed content was placed before: its files stay with the caller
 /// until the change is durable. Gives the content that was damaged before.
 pub(crate) fn apply(
     transaction: &mut Transaction<'_>,
     namespace: &Namespace,
     steps: Vec<Step>,
+    guard: Option<&dyn Guard>,
     now: Moment,
 ) -> Result<Vec<Digest>> {
-    let mut change = Change::new(transaction, namespace, now);
+    let mut change = Change { guard, ..Change::new(transaction, namespace, now) };
     for step in steps {
         match step {
             Step::Content { sealed, label, edges } => change.content(&sealed.proven, label, &edges)?,
@@ -52,6 +58,7 @@ pub(crate) struct Change<'a, 'b> {
     transaction: &'a mut Transaction<'b>,
     namespace: &'a Namespace,
     now: Moment,
+    guard: Option<&'a dyn Guard>,
     /// Damaged content that was stored anew.
     healed: Vec<Digest>,
     /// Content this change was found to rely on: members of the namespace, unless it takes them out.
@@ -62,7 +69,7 @@ pub(crate) struct Change<'a, 'b> {
 
 impl<'a, 'b> Change<'a, 'b> {
     pub fn new(transaction: &'a mut Transaction<'b>, namespace: &'a Namespace, now: Moment) -> Self {
-        Change { transaction, namespace, now, healed: Vec::new(), members: HashSet::new(), epoch: None }
+        Change { transaction, namespace, now, guard: None, healed: Vec::new(), members: HashSet::new(), epoch: None }
     }
 
     fn content(&mut self, proven: &Proven, label: Vec<u8>, edges: &[Edge]) -> Result<()> {
@@ -165,19 +172,30 @@ impl<'a, 'b> Change<'a, 'b> {
 
     fn mount(&mut self, digest: &Digest, from: &[Namespace]) -> Result<()> {
         let sound = self.blob(digest)?.is_some_and(|record| record.health == Health::Sound);
-        let held = if from.is_empty() {
-            self.transaction.first(Table::Holders, &digest.to_key())?.is_some()
-        } else {
-            let mut held = false;
-            for namespace in from {
-                held |= self.transaction.contains(Table::Members, &keys::member(namespace, digest))?;
-            }
-            held
-        };
-        if !sound || !held {
+        if !sound || !self.is_held(digest, from)? {
             return Err(Error::NotFound { what: What::Blob });
         }
         self.join(digest, Vec::new()).map(drop)
+    }
+
+    /// Whether one of these namespaces has the content, or any if there are none, as far as the guard allows.
+    fn is_held(&self, digest: &Digest, from: &[Namespace]) -> Result<bool> {
+        let allows = |namespace: &Namespace| self.guard.is_none_or(|guard| guard.may_mount_from(namespace));
+        if !from.is_empty() {
+            let mut held = false;
+            for namespace in from.iter().filter(|namespace| allows(namespace)) {
+                held |= self.transaction.contains(Table::Members, &keys::member(namespace, digest))?;
+            }
+            return Ok(held);
+        }
+        let asked_max = if self.guard.is_some() { HOLDERS_ASKED_MAX } else { 1 };
+        for key in self.transaction.keys_up_to(Table::Holders, &digest.to_key(), asked_max)? {
+            let (_, holder) = keys::split_holder(&key).ok_or_else(|| malformed("holder"))?;
+            if allows(&holder) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn require(&mut self, digest: &Digest, size: Option<u64>, labelled: bool) -> Result<()> {
@@ -208,7 +226,11 @@ impl<'a, 'b> Change<'a, 'b> {
             return Err(Error::Missing { digest: *digest });
         }
         let key = keys::name(self.namespace, name);
-        if let Some(bytes) = self.transaction.get(Table::Names, &key)? {
+        let bound = self.transaction.get(Table::Names, &key)?;
+        if self.guard.is_some_and(|guard| !guard.may_bind(name, bound.is_none())) {
+            return Err(Error::Forbidden { name: name.to_owned() });
+        }
+        if let Some(bytes) = bound {
             let old = decoded(NameRecord::decode(&bytes))?.digest;
             if old != *digest {
                 self.transaction.delete(Table::Bindings, keys::binding(self.namespace, &old, name));
@@ -232,10 +254,18 @@ impl<'a, 'b> Change<'a, 'b> {
             return Err(Error::Moved { name: name.to_owned() });
         }
         let digest = record.ok_or(Error::NotFound { what: What::Name })?.digest;
+        self.require_unbind(name)?;
         self.transaction.delete(Table::Names, key);
         self.transaction.delete(Table::Bindings, keys::binding(self.namespace, &digest, name));
         let now = self.epoch()?;
         self.suspect(&digest, now)
+    }
+
+    fn require_unbind(&self, name: &str) -> Result<()> {
+        match self.guard.is_none_or(|guard| guard.may_unbind(name)) {
+            true => Ok(()),
+            false => Err(Error::Forbidden { name: name.to_owned() }),
+        }
     }
 
     fn remove(&mut self, digest: &Digest, policy: Removal) -> Result<()> {
@@ -256,6 +286,7 @@ impl<'a, 'b> Change<'a, 'b> {
         self.members.remove(digest);
         for key in self.transaction.keys(Table::Bindings, &keys::member(self.namespace, digest))? {
             let (_, _, name) = keys::split_binding(&key).ok_or_else(|| malformed("binding"))?;
+            self.require_unbind(name)?;
             self.transaction.delete(Table::Names, keys::name(self.namespace, name));
             self.transaction.delete(Table::Bindings, key);
         }

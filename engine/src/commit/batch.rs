@@ -1,5 +1,8 @@
 //! What a caller wants to become true in one step.
 
+use std::sync::Arc;
+
+use super::guard::Guard;
 use crate::{Digest, Namespace, clock::Moment, ingest::Sealed};
 
 /// What a document says about another digest of its namespace. The discriminants are part of the
@@ -68,6 +71,7 @@ pub struct Receipt(pub(crate) ());
 pub struct Batch {
     pub(crate) namespace: Namespace,
     pub(crate) steps: Vec<Step>,
+    pub(crate) guard: Option<Arc<dyn Guard>>,
 }
 
 #[expect(clippy::large_enum_variant, reason = "a batch has a handful of steps, and most are content")]
@@ -84,7 +88,14 @@ pub(crate) enum Step {
 
 impl Batch {
     pub fn new(namespace: Namespace) -> Self {
-        Batch { namespace, steps: Vec::new() }
+        Batch { namespace, steps: Vec::new(), guard: None }
+    }
+
+    /// Has every step ask `guard` first. Fails with `Forbidden` where it refuses.
+    #[must_use]
+    pub fn guarded(mut self, guard: Arc<dyn Guard>) -> Self {
+        self.guard = Some(guard);
+        self
     }
 
     /// Adds content to the namespace, without a label. Content that has one keeps it.
@@ -104,7 +115,8 @@ impl Batch {
     }
 
     /// Makes content of another namespace a member of this one. `from` lists the namespaces the
-    /// caller may read; empty means any. Fails with `NotFound` if none of them holds the content.
+    /// caller may read; empty means any. A namespace that the guard refuses counts as one that does not
+    /// hold it. Fails with `NotFound` if none of them holds the content.
     #[must_use]
     pub fn mount(mut self, digest: Digest, from: Vec<Namespace>) -> Self {
         self.steps.push(Step::Mount { digest, from });

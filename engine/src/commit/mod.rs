@@ -6,12 +6,14 @@
 mod apply;
 mod batch;
 mod committer;
+mod guard;
 pub(crate) mod place;
 mod transaction;
 
 pub(crate) use apply::{Change, epoch, epoch_of, malformed};
 pub use batch::{Batch, Edge, EdgeKind, Receipt, Removal};
 pub(crate) use committer::{Committer, Targets};
+pub use guard::Guard;
 #[cfg(test)]
 pub(crate) use transaction::to_changes;
 pub(crate) use transaction::{Overlay, Transaction, decoded, decoded_u64};

@@ -23,7 +23,7 @@ use crate::{
 
 /// Makes a batch durable and visible.
 pub(crate) async fn commit(store: &Store, batch: Batch) -> Result<Receipt> {
-    let Batch { namespace, mut steps } = batch;
+    let Batch { namespace, mut steps, guard } = batch;
     let mut placing = Placing::default();
     let placed = placing.place_all(store, &mut steps).await;
     let committed = match placed {
@@ -33,7 +33,8 @@ pub(crate) async fn commit(store: &Store, batch: Batch) -> Result<Receipt> {
             let decide = move |transaction: &mut Transaction<'_>| {
                 // Read here, where changes follow each other: the order of times is the order of commits.
                 let now = clock.now();
-                *healed.lock().expect("no panic holds it") = apply(transaction, &namespace, steps, now)?;
+                *healed.lock().expect("no panic holds it") =
+                    apply(transaction, &namespace, steps, guard.as_deref(), now)?;
                 Clock::record(transaction, now);
                 Ok(())
             };

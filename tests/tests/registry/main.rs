@@ -2,6 +2,7 @@
 //!
 //! One binary, because each would link the same harness; one module for each kind of question.
 
+mod access;
 mod audit;
 mod badinput;
 mod clients;

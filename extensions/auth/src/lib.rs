@@ -1,0 +1,35 @@
+//! Who may do what in a registry.
+//!
+//! ```text
+//!   head of a request
+//!     v credentials  what it brings: nothing, a name with a password, a token
+//!     v htpasswd     users of a file   users  its lines   hash  their passwords   logins  those that were right
+//!     v tokens       what stands for a password for a while
+//!     v challenge    what a client is told that has to say who it is
+//!     v policy       what users may do in which repositories, compiled for looking up   pattern  their names
+//! ```
+//!
+//! In: [`Options`], which the configuration is read into. Out: [`Auth`], which the API asks about every request.
+//! The meaning of users, groups, patterns and actions is zot's; further ways to show who one is belong into
+//! [`Auth::identify`](orlop_api::access::Access::identify) and know nothing of policies.
+
+#![forbid(unsafe_code)]
+
+mod auth;
+mod challenge;
+mod credentials;
+mod hash;
+mod htpasswd;
+mod logins;
+mod pattern;
+mod policy;
+mod tokens;
+mod users;
+
+pub use auth::{Auth, Options};
+pub use challenge::{Origin, OriginError};
+pub use credentials::{Credentials, Malformed};
+pub use htpasswd::HtpasswdError;
+pub use pattern::{Pattern, PatternError};
+pub use policy::{Metrics, Policy, Repositories, Rights, Rules};
+pub use users::{UserError, Users};

@@ -1,0 +1,154 @@
+//! Tokens that stand for a user for a while, or for nobody in particular.
+//!
+//! They are for clients that send no password before they were asked, and nothing at all when they were asked for a
+//! password and have none: Docker. Asked for a token they get one either way. A token says who, and nothing of what
+//! he may do: that is looked up for each request. It is worth nothing after a restart, which makes its holder ask
+//! again.
+
+use std::{
+    fmt::Write as _,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use serde_json::json;
+
+use crate::logins::{KEY_BYTES, random_key};
+
+/// How long a token stands for its user. Clients ask for another one by themselves.
+const LIFETIME: Duration = Duration::from_secs(300);
+
+/// Bytes of the time at which a token ends, in seconds since 1970.
+const EXPIRY_BYTES: usize = 8;
+
+/// Bytes of what nobody else can compute.
+const SEAL_BYTES: usize = 32;
+
+/// Makes tokens and knows its own.
+pub struct Tokens {
+    key: [u8; KEY_BYTES],
+}
+
+/// Whom a token stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Bearer {
+    Anonymous,
+    User(String),
+}
+
+impl Tokens {
+    pub fn new() -> Self {
+        Tokens { key: random_key() }
+    }
+
+    /// The answer of the token endpoint. `secret` is the hash of the user's password: a token ends with it.
+    pub fn document(&self, user: Option<&str>, secret: &str) -> String {
+        let now = SystemTime::now();
+        let token = self.token(user.unwrap_or_default(), secret, seconds(now + LIFETIME));
+        json!({ "token": token, "access_token": token, "expires_in": LIFETIME.as_secs() }).to_string()
+    }
+
+    fn token(&self, user: &str, secret: &str, expiry: u64) -> String {
+        let expiry = expiry.to_be_bytes();
+        let seal = self.seal(&expiry, user, secret);
+        let mut text = String::with_capacity(2 * (EXPIRY_BYTES + SEAL_BYTES + user.len()));
+        for byte in expiry.iter().chain(seal.as_bytes()).chain(user.as_bytes()) {
+            // Writing to a string does not fail.
+            let _ = write!(text, "{byte:02x}");
+        }
+        text
+    }
+
+    /// Whom `text` stands for, if it is one of these tokens and its time is not over. `secret_of` gives the hash of
+    /// a user's password, if there is such a user.
+    pub fn read(&self, text: &str, secret_of: impl Fn(&str) -> Option<String>) -> Option<Bearer> {
+        self.read_at(text, secret_of, SystemTime::now())
+    }
+
+    fn read_at(&self, text: &str, secret_of: impl Fn(&str) -> Option<String>, now: SystemTime) -> Option<Bearer> {
+        let bytes = decode(text)?;
+        let (expiry, rest) = bytes.split_first_chunk::<EXPIRY_BYTES>()?;
+        let (seal, user) = rest.split_first_chunk::<SEAL_BYTES>()?;
+        let user = std::str::from_utf8(user).ok()?;
+        let secret = if user.is_empty() { String::new() } else { secret_of(user)? };
+        // Compares in constant time, as blake3's hashes do.
+        let is_ours = self.seal(expiry, user, &secret) == *seal;
+        if !is_ours || u64::from_be_bytes(*expiry) < seconds(now) {
+            return None;
+        }
+        Some(if user.is_empty() { Bearer::Anonymous } else { Bearer::User(user.to_owned()) })
+    }
+
+    fn seal(&self, expiry: &[u8; EXPIRY_BYTES], user: &str, secret: &str) -> blake3::Hash {
+        let mut hasher = blake3::Hasher::new_keyed(&self.key);
+        hasher.update(expiry).update(&(user.len() as u64).to_be_bytes()).update(user.as_bytes());
+        hasher.update(secret.as_bytes()).finalize()
+    }
+}
+
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// Pairs of lower case hexadecimal digits.
+fn decode(text: &str) -> Option<Vec<u8>> {
+    let digit = |byte: u8| match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        _ => None,
+    };
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    let decoded = pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect();
+    if rest.is_empty() { decoded } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secret_of(user: &str) -> Option<String> {
+        (user == "alice").then(|| "hash".to_owned())
+    }
+
+    #[test]
+    fn a_token_stands_for_its_user_while_it_lasts() {
+        let tokens = Tokens::new();
+        let now = SystemTime::now();
+        let token = tokens.token("alice", "hash", seconds(now) + 10);
+        let alice = Some(Bearer::User("alice".to_owned()));
+        assert_eq!(tokens.read_at(&token, secret_of, now), alice);
+        assert_eq!(tokens.read_at(&token, secret_of, now + Duration::from_secs(10)), alice);
+        assert_eq!(tokens.read_at(&token, secret_of, now + Duration::from_secs(11)), None, "it is over");
+        assert_eq!(tokens.read_at(&token, |_| Some("other".to_owned()), now), None, "another password since");
+        assert_eq!(tokens.read_at(&token, |_| None, now), None, "no such user any more");
+        assert_eq!(Tokens::new().read_at(&token, secret_of, now), None, "of another process");
+        let nobody = tokens.token("", "", seconds(now) + 10);
+        assert_eq!(tokens.read_at(&nobody, secret_of, now), Some(Bearer::Anonymous));
+    }
+
+    #[test]
+    fn nothing_else_is_a_token() {
+        let tokens = Tokens::new();
+        let now = SystemTime::now();
+        let token = tokens.token("alice", "hash", seconds(now) + 10);
+        for at in 0..token.len() {
+            let mut changed = token.clone().into_bytes();
+            changed[at] = if changed[at] == b'0' { b'1' } else { b'0' };
+            let changed = String::from_utf8(changed).expect("digits");
+            assert_eq!(tokens.read_at(&changed, |_| Some("hash".to_owned()), now), None, "{at}");
+            assert_eq!(tokens.read_at(&token[..at], |_| Some("hash".to_owned()), now), None, "{at}");
+        }
+        for text in ["", "x", "eyJhbGciOiJub25lIn0.e30.", &token.to_uppercase(), &format!("{token}00")] {
+            assert_eq!(tokens.read_at(text, |_| Some("hash".to_owned()), now), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_document_has_both_names() {
+        let tokens = Tokens::new();
+        let document: serde_json::Value = serde_json::from_str(&tokens.document(Some("alice"), "hash")).expect("JSON");
+        assert_eq!(document["token"], document["access_token"]);
+        assert_eq!(document["expires_in"], 300);
+        let token = document["token"].as_str().expect("a text");
+        assert_eq!(tokens.read(token, secret_of), Some(Bearer::User("alice".to_owned())));
+    }
+}

@@ -1,0 +1,221 @@
+//! The registry of these tests, its users, and a client that hides nothing.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use http::{StatusCode, header::WWW_AUTHENTICATE};
+use orlop_api::{
+    Policy as ApiPolicy, Registry,
+    access::{Action, Actions},
+    limits::Limits,
+};
+use orlop_auth::{Auth, Metrics, Options, Pattern, Policy, Repositories, Rights, Rules};
+use orlop_engine::{Algorithm, Digest, Engine, IndexKind, io::Backend};
+use orlop_gc::retention::Glob;
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::oneshot,
+    task::JoinHandle,
+};
+
+pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+
+/// Longer than any answer takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The cheapest bcrypt there is: the tests log in thousands of times.
+const COST: u32 = 4;
+
+const FULL: Actions = Actions::FULL;
+const READ: Actions = Actions::of(&[Action::Read]);
+
+pub const USERS: [&str; 7] = ["alice", "bob", "carol", "dave", "erin", "frank", "root"];
+
+/// A registry that serves, on a store of its own.
+pub struct Rig {
+    pub address: SocketAddr,
+    pub directory: TempDir,
+    pub engine: Engine,
+    stop: Option<oneshot::Sender<()>>,
+    serving: Option<JoinHandle<()>>,
+}
+
+/// An answer as it came, without its date.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub head: Vec<String>,
+    pub body: String,
+}
+
+/// alice owns team-a, carol reads it, dave pushes new things to it, frank only moves its tags; bob owns team-b; erin
+/// is nobody; root administers. `open` can be read by everybody. Tags that begin with v never change in team-a.
+pub fn policy() -> Policy {
+    let rights = |user: &str, actions| Rights { users: vec![user.to_owned()], groups: Vec::new(), actions };
+    let pattern = |text: &str| Pattern::new(text).expect("a pattern");
+    let team_a = Rules {
+        policies: vec![
+            rights("alice", FULL),
+            rights("carol", READ),
+            rights("dave", Actions::of(&[Action::Create])),
+            rights("frank", Actions::of(&[Action::Update])),
+        ],
+        fixed_tags: vec![Glob::new("v*").expect("a glob")],
+        ..Rules::default()
+    };
+    let team_b = Rules { policies: vec![rights("bob", FULL)], ..Rules::default() };
+    let careful = Rules {
+        policies: vec![rights("alice", FULL.union(Actions::of(&[Action::DetectManifestCollision])))],
+        ..Rules::default()
+    };
+    let open = Rules { default: READ, anonymous: READ, ..Rules::default() };
+    let repositories: Repositories = vec![
+        (pattern("team-a/**"), team_a),
+        (pattern("team-a/careful"), careful),
+        (pattern("team-b/**"), team_b),
+        (pattern("open/**"), open),
+    ];
+    Policy::new(
+        repositories,
+        rights("root", FULL),
+        Vec::new(),
+        Metrics { users: vec!["root".into()], ..Metrics::default() },
+    )
+}
+
+/// The line of a user whose password is the name backwards.
+pub fn line(user: &str) -> String {
+    format!("{user}:{}\n", bcrypt::hash(password(user), COST).expect("a hash"))
+}
+
+pub fn password(user: &str) -> String {
+    user.chars().rev().collect()
+}
+
+/// The header with a user's password; nothing for nobody.
+pub fn login(user: Option<&str>) -> String {
+    user.map_or(String::new(), |user| basic(user, &password(user)))
+}
+
+pub fn basic(user: &str, password: &str) -> String {
+    format!("authorization: Basic {}\r\n", base64(format!("{user}:{password}").as_bytes()))
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let group = |group: &[u8]| {
+        let bits = group.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - group.len()));
+        let digit = |at: usize| if at <= group.len() { ALPHABET[(bits >> (18 - 6 * at) & 63) as usize] } else { b'=' };
+        (0..4).map(|at| char::from(digit(at))).collect::<String>()
+    };
+    bytes.chunks(3).map(group).collect()
+}
+
+pub fn sha256(content: &str) -> String {
+    Digest::of(Algorithm::Sha256, content.as_bytes()).to_string()
+}
+
+impl Rig {
+    pub async fn start() -> Self {
+        Rig::with(Some(policy()), Duration::ZERO).await
+    }
+
+    pub async fn with(policy: Option<Policy>, fail_delay: Duration) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let htpasswd = directory.path().join("htpasswd");
+        std::fs::write(&htpasswd, USERS.map(line).concat()).expect("written");
+        let options = Options { htpasswd: Some(htpasswd), policy, fail_delay, ..Options::default() };
+        let auth = Auth::open(options).expect("usable");
+        let options =
+            orlop_engine::Options { backend: Backend::Threads, index: IndexKind::Memory, ..Default::default() };
+        let engine = Engine::open(&directory.path().join("root"), options).await.expect("an empty store opens");
+        let registry = Registry::new(engine.clone(), Limits::default(), ApiPolicy::default());
+        let server = registry.with_access(Arc::new(auth)).bind(([127, 0, 0, 1], 0).into(), None).expect("bound");
+        let address = server.local_addr().expect("an address");
+        let (stop, stopped) = oneshot::channel::<()>();
+        let serving = tokio::spawn(async move {
+            server.run(async { drop(stopped.await) }).await.expect("served to the end");
+        });
+        Rig { address, directory, engine, stop: Some(stop), serving: Some(serving) }
+    }
+
+    pub fn htpasswd(&self) -> PathBuf {
+        self.directory.path().join("htpasswd")
+    }
+
+    /// Sends a request over a connection of its own. `fields` are header lines with their ends.
+    pub async fn send(&self, method: &str, target: &str, fields: &str, body: &str) -> Answer {
+        let length = if body.is_empty() && !matches!(method, "POST" | "PUT" | "PATCH") {
+            String::new()
+        } else {
+            format!("content-length: {}\r\n", body.len())
+        };
+        let request =
+            format!("{method} {target} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n{fields}{length}\r\n{body}");
+        let exchange = async {
+            let mut stream = TcpStream::connect(self.address).await.expect("accepted");
+            stream.write_all(request.as_bytes()).await.expect("sent");
+            let mut received = Vec::new();
+            stream.read_to_end(&mut received).await.expect("an answer to its end");
+            received
+        };
+        let received = tokio::time::timeout(PATIENCE, exchange).await.expect("in time");
+        Answer::read(&received)
+    }
+
+    pub async fn as_user(&self, user: &str, method: &str, target: &str, body: &str) -> Answer {
+        self.send(method, target, &login(Some(user)), body).await
+    }
+
+    pub async fn push_blob(&self, user: &str, repository: &str, content: &str) -> String {
+        let digest = sha256(content);
+        let target = format!("/v2/{repository}/blobs/uploads/?digest={digest}");
+        self.as_user(user, "POST", &target, content).await.expect(201);
+        digest
+    }
+
+    /// Pushes an index without entries that differs by `note`; gives its digest and the answer.
+    pub async fn push(&self, user: &str, repository: &str, reference: &str, note: &str) -> (String, Answer) {
+        let document = document(note);
+        let reference = if reference.is_empty() { sha256(&document) } else { reference.to_owned() };
+        let fields = format!("{}content-type: {INDEX}\r\n", login(Some(user)));
+        let answer = self.send("PUT", &format!("/v2/{repository}/manifests/{reference}"), &fields, &document).await;
+        (sha256(&document), answer)
+    }
+
+    pub async fn stop(mut self) {
+        drop(self.stop.take());
+        self.serving.take().expect("it serves").await.expect("no panic");
+        self.engine.close().await.expect("closed");
+    }
+}
+
+/// An index without entries.
+pub fn document(note: &str) -> String {
+    format!(r#"{{"schemaVersion":2,"mediaType":"{INDEX}","manifests":[],"annotations":{{"note":"{note}"}}}}"#)
+}
+
+impl Answer {
+    pub fn read(bytes: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(bytes);
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {text:?}"));
+        let status = head.get(9..12).and_then(|status| status.parse().ok()).expect("a status");
+        let head = head.lines().skip(1).filter(|line| !line.starts_with("date:")).map(str::to_owned).collect();
+        Answer { status, head, body: body.to_owned() }
+    }
+
+    #[track_caller]
+    pub fn expect(self, status: u16) -> Self {
+        assert_eq!(self.status.as_u16(), status, "{self:?}");
+        self
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.head.iter().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    }
+
+    pub fn challenge(&self) -> &str {
+        self.header(WWW_AUTHENTICATE.as_str()).unwrap_or_default()
+    }
+}
