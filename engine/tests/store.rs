@@ -14,6 +14,8 @@ mod damage;
 mod grounds;
 #[path = "store/hot.rs"]
 mod hot;
+#[path = "store/index_rot.rs"]
+mod index_rot;
 #[path = "store/names.rs"]
 mod names;
 #[path = "store/quotas.rs"]
