@@ -60,7 +60,8 @@ crash:
 	$(CARGO) build --release $(ASSERTIONS) --workspace --bins --tests
 	ORLOP_RIG_SEED=$(SEED) ORLOP_MODEL_STATES=1000000 $(CARGO) test --release $(ASSERTIONS) -p orlop-gc --test crashes -- --nocapture
 	$(MAKE) schedules SEED=$(SEED)
-	ORLOP_RIG_SEED=$(SEED) ORLOP_ROT_HARMS=20000 $(CARGO) test --release $(ASSERTIONS) -p orlop-engine --test store rot -- --nocapture
+	ORLOP_RIG_SEED=$(SEED) ORLOP_ROT_HARMS=20000 ORLOP_ROT_INDEX_HARMS=1000 \
+		$(CARGO) test --release $(ASSERTIONS) -p orlop-engine --test store rot -- --nocapture
 	ORLOP_RIG_SEED=$(SEED) ORLOP_FULL_ROUNDS=100 $(CARGO) test --release $(ASSERTIONS) -p orlop-tests --test registry full -- --nocapture
 	ORLOP_RIG_SEED=$(SEED) ORLOP_FAULT_POINTS=$(POINTS) ORLOP_FAULT_RUNS=1000000 \
 		$(CARGO) test --release $(ASSERTIONS) -p orlop-tests --test faults -- --nocapture --test-threads 2

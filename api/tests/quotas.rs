@@ -93,6 +93,36 @@ async fn the_commit_decides() {
     assert_eq!(registry.engine.uploads_open(), 0, "its space is free again");
 }
 
+/// A stream without an end is cut one look after the quota, and gives its space back.
+#[tokio::test]
+async fn a_stream_of_unknown_length_is_cut_early() {
+    const CHUNK: &str = "0123456789abcdef";
+    const STEP_BYTES: u64 = 1 << 20;
+    let registry = registry().await;
+    let endless = || Chunks::repeated(CHUNK.repeat(4 << 10), 1 << 10);
+    let whole = format!("/v2/small/a/blobs/uploads/?digest={}", sha256(HELLO.as_bytes()));
+    for (method, target) in [
+        ("PATCH", registry.begin("small/a").await),
+        ("PUT", format!("{}?digest={}", registry.begin("small/a").await, sha256(HELLO.as_bytes()))),
+        ("POST", whole),
+    ] {
+        let before = registry.received();
+        let refused = registry.stream(method, &target, &[], endless()).await;
+        assert_eq!(refused.error(), error(403, "DENIED"), "{method}");
+        let taken = registry.received() - before;
+        assert!(taken <= STEP_BYTES + (64 << 10), "{method}: {taken} bytes were taken");
+        if method != "POST" {
+            let path = target.split('?').next().expect("a path");
+            assert_eq!(registry.get(path).await.error(), error(404, "BLOB_UPLOAD_UNKNOWN"), "{method}");
+        }
+    }
+    // Where there is room, length does not matter.
+    let session = registry.begin("other").await;
+    let sent = Chunks::repeated(CHUNK.repeat(4 << 10), 48);
+    assert_eq!(registry.stream("PATCH", &session, &[], sent).await.status, 202);
+    assert_eq!(registry.get(&session).await.header("range"), format!("0-{}", 3 * STEP_BYTES - 1));
+}
+
 #[tokio::test]
 async fn a_repository_too_many_begins_no_session() {
     let registry = registry().await;

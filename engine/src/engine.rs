@@ -464,7 +464,7 @@ fn open_index(root: &Path, options: &Options) -> Result<Arc<dyn Index>> {
             let write_buffer_bytes = default.write_buffer_bytes.min(options.cache_bytes.max(WRITE_BUFFER_BYTES_MIN));
             let rocks = crate::index::RocksOptions { cache_bytes: options.cache_bytes, write_buffer_bytes, ..default };
             let index = crate::index::RocksIndex::open(path, rocks).map_err(|error| match index_error(error) {
-                Error::Store { reason, .. } => Error::Store { path: path.clone(), reason },
+                Error::Store { reason, .. } => rebuild::damaged_index(root, &reason),
                 Error::InUse { .. } => Error::InUse { path: path.clone() },
                 other => other,
             })?;

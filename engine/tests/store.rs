@@ -16,6 +16,8 @@ mod grounds;
 mod guards;
 #[path = "store/hot.rs"]
 mod hot;
+#[path = "store/index_rot.rs"]
+mod index_rot;
 #[path = "store/names.rs"]
 mod names;
 #[path = "store/quotas.rs"]

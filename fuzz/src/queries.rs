@@ -25,13 +25,15 @@ pub fn run(data: &[u8]) {
     };
     pages(&query, &values("n"), &values("last"));
     tags(&query, &values("tag"));
-    single(&values("digest"), query.digest().map(|digest| digest.map(|digest| digest.to_string())));
+    single(&values("digest"), slow::is_digest, query.digest().map(|digest| digest.map(|digest| digest.to_string())));
     single(
         &values("digest-algorithm"),
+        |text| matches!(text, "sha256" | "sha512" | "blake3"),
         query.algorithm().map(|algorithm| algorithm.map(|algorithm| algorithm.to_string())),
     );
     single(
         &values("mount"),
+        slow::is_digest,
         match query.mount() {
             // Not about the digest: the repository is at fault.
             Err(QueryError::Name { .. } | QueryError::Repeated { name: "from" }) => return,
@@ -68,12 +70,12 @@ fn tags(query: &Query<'_>, texts: &[&str]) {
     assert_eq!(Query::parse(Some(&again)).and_then(|query| query.tags()), Ok(tags));
 }
 
-/// A parameter with one value: read as it stands, or refused.
-fn single(texts: &[&str], read: Result<Option<String>, QueryError>) {
+/// A parameter with one value: read as it stands, or refused if it is not good.
+fn single(texts: &[&str], is_good: fn(&str) -> bool, read: Result<Option<String>, QueryError>) {
     match (texts, read) {
         ([], read) => assert_eq!(read, Ok(None)),
         ([text], Ok(value)) => assert_eq!(value.as_deref(), Some(*text)),
-        ([text], Err(_)) => assert!(!slow::is_digest(text), "refused {text:?}"),
+        ([text], Err(_)) => assert!(!is_good(text), "refused {text:?}"),
         (_, read) => assert!(matches!(read, Err(QueryError::Repeated { .. })), "{texts:?}"),
     }
 }

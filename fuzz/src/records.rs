@@ -47,7 +47,7 @@ pub fn run(data: &[u8]) {
 }
 
 /// Everything that reads the index by itself; errors are as good as answers.
-async fn use_it(engine: &Engine) {
+pub(crate) async fn use_it(engine: &Engine) {
     let mut namespaces = engine.namespaces(None, 100).await.unwrap_or_default();
     namespaces.extend(["a".to_owned(), "b".to_owned()]);
     for name in namespaces {

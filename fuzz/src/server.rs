@@ -19,7 +19,11 @@ use crate::engine::RUNTIME;
 const INPUTS_MAX: u64 = 10_000;
 
 /// An exchange that takes longer hangs.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Short, so that what waits for a time-out is an input's fault and not the fuzzer's time; long enough for a
+/// client that the machine has no time for.
+const TIMEOUT_MS: u64 = 4_000;
 
 struct Running {
     address: SocketAddr,
@@ -46,12 +50,11 @@ fn start() -> Running {
     RUNTIME.block_on(async {
         let (disk, index) = (Arc::new(SimDisk::new(0)), Arc::new(MemoryIndex::default()));
         let engine = Engine::simulated(disk, index, Options::default()).await.expect("it opens");
-        // Short, so that what waits for a time-out is an input's fault and not the fuzzer's time.
         let limits = Limits {
-            header_timeout_ms: 1_000,
-            idle_timeout_ms: 1_000,
-            progress_window_ms: 1_000,
-            stall_timeout_ms: 1_000,
+            header_timeout_ms: TIMEOUT_MS,
+            idle_timeout_ms: TIMEOUT_MS,
+            progress_window_ms: TIMEOUT_MS,
+            stall_timeout_ms: TIMEOUT_MS,
             drain_timeout_ms: 100,
             ..Limits::default()
         };

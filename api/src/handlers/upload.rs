@@ -27,6 +27,9 @@ use crate::{
 /// Content of a size that nobody told has at least so many bytes, as far as quotas are concerned.
 const UNKNOWN_BYTES_MIN: u64 = 1;
 
+/// A stream whose length nobody told is compared with the quotas each time that so many bytes of it came.
+const UNKNOWN_BYTES_STEP: u64 = 1 << 20;
+
 /// `POST /v2/<name>/blobs/uploads/`: a mount, a whole upload, or a new session, as the query says.
 pub async fn start(scope: &Scope<'_>, query: &Query<'_>, headers: &HeaderMap, body: &mut impl Incoming) -> Outcome {
     if let Some(mount) = query.mount()?
@@ -66,7 +69,7 @@ async fn monolithic(scope: &Scope<'_>, digest: Digest, headers: &HeaderMap, body
     let mut whole = Whole(Some(upload));
     let upload = whole.upload();
     upload.announce(length, Some(digest)).await.map_err(Failure::blob)?;
-    receive(upload, body, length).await?;
+    receive(scope, upload, body, length, Some(&digest)).await.map_err(Stop::failure)?;
     let sealed = whole.into_upload().seal(&digest).await.map_err(Failure::blob)?;
     store(scope, sealed, &digest).await
 }
@@ -82,12 +85,16 @@ pub async fn append(scope: &Scope<'_>, id: &str, headers: &HeaderMap, body: &mut
         return Err(at(failure, scope.repository, session.id, offset));
     }
     session.upload.announce(total, None).await.map_err(Failure::blob)?;
-    let received = session.receive(headers, body).await;
+    let received = session.receive(scope, headers, body, None).await;
+    if let Err(Stop::NoRoom(failure)) = received {
+        session.upload.abandon().await.map_err(Failure::blob)?;
+        return Err(failure);
+    }
     // The session is put down first in every case: the answer below reports what is safe.
     let offset = session.upload.suspend();
     match received {
         Ok(()) => Ok(progress(StatusCode::ACCEPTED, scope.repository, session.id, offset)),
-        Err(failure) => Err(at(failure, scope.repository, session.id, offset)),
+        Err(stop) => Err(at(stop.failure(), scope.repository, session.id, offset)),
     }
 }
 
@@ -114,9 +121,16 @@ pub async fn finish(
         return Err(failure);
     }
     session.upload.announce(total, Some(digest)).await.map_err(Failure::blob)?;
-    if let Err(failure) = session.receive(headers, body).await {
-        let offset = session.upload.suspend();
-        return Err(at(failure, scope.repository, session.id, offset));
+    match session.receive(scope, headers, body, Some(&digest)).await {
+        Ok(()) => {}
+        Err(Stop::NoRoom(failure)) => {
+            session.upload.abandon().await.map_err(Failure::blob)?;
+            return Err(failure);
+        }
+        Err(Stop::Broken(failure)) => {
+            let offset = session.upload.suspend();
+            return Err(at(failure, scope.repository, session.id, offset));
+        }
     }
     let sealed = session.upload.seal(&digest).await.map_err(Failure::blob)?;
     store(scope, sealed, &digest).await
@@ -161,36 +175,79 @@ impl Session {
     }
 
     /// Takes the body in, after checking that its announced place is the next one.
-    async fn receive(&mut self, headers: &HeaderMap, body: &mut impl Incoming) -> Outcome<()> {
+    async fn receive(
+        &mut self,
+        scope: &Scope<'_>,
+        headers: &HeaderMap,
+        body: &mut impl Incoming,
+        digest: Option<&Digest>,
+    ) -> Result<(), Stop> {
+        let bytes = self.announced(headers)?;
+        receive(scope, &mut self.upload, body, bytes, digest).await
+    }
+
+    /// The length of the body, if headers tell it. Errors: they name another place than the next one.
+    fn announced(&self, headers: &HeaderMap) -> Outcome<Option<u64>> {
         let length = incoming::content_length(headers);
-        let mut bytes = length;
-        if let Some(range) = headers.get(CONTENT_RANGE) {
-            let range = range.to_str().map_err(|_| UploadRangeError::Syntax)?;
-            let range = upload_range::parse_with_length(range, length)?;
-            let offset = self.upload.offset();
-            if range.start != offset {
-                return Err(Failure::blob(Error::OutOfOrder { expected: offset, found: range.start }));
-            }
-            bytes = Some(range.len());
+        let Some(range) = headers.get(CONTENT_RANGE) else { return Ok(length) };
+        let range = range.to_str().map_err(|_| UploadRangeError::Syntax)?;
+        let range = upload_range::parse_with_length(range, length)?;
+        let offset = self.upload.offset();
+        match range.start == offset {
+            true => Ok(Some(range.len())),
+            false => Err(Failure::blob(Error::OutOfOrder { expected: offset, found: range.start })),
         }
-        receive(&mut self.upload, body, bytes).await
+    }
+}
+
+/// Why a body was not taken to its end.
+enum Stop {
+    /// What came before it can be gone on from.
+    Broken(Failure),
+    /// There is no room for what came, and so for nothing that follows: the session is over.
+    NoRoom(Failure),
+}
+
+impl Stop {
+    fn failure(self) -> Failure {
+        match self {
+            Stop::Broken(failure) | Stop::NoRoom(failure) => failure,
+        }
+    }
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Stop::Broken(failure)
     }
 }
 
 /// Appends the body to the upload, frame by frame, without holding more than one. Every byte that
-/// was appended stays, whatever happens after it. `announced` is the length of this body in bytes.
-async fn receive(upload: &mut Upload, body: &mut impl Incoming, announced: Option<u64>) -> Outcome<()> {
+/// was appended stays, whatever happens after it. `announced` is the length of this body in bytes; one of
+/// unknown length is cut when what came of it has no room.
+async fn receive(
+    scope: &Scope<'_>,
+    upload: &mut Upload,
+    body: &mut impl Incoming,
+    announced: Option<u64>,
+    digest: Option<&Digest>,
+) -> Result<(), Stop> {
     let mut received: u64 = 0;
+    let mut next_look = UNKNOWN_BYTES_STEP;
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(incoming::broken)?.into_data() else { continue };
         received += data.len() as u64;
         if announced.is_some_and(|announced| received > announced) {
-            return Err(wrong_length());
+            return Err(wrong_length().into());
         }
         upload.append(&data).await.map_err(Failure::blob)?;
+        if announced.is_none() && received >= next_look {
+            next_look = received + UNKNOWN_BYTES_STEP;
+            room_for(scope, upload.offset(), digest).await.map_err(Stop::NoRoom)?;
+        }
     }
     match announced {
-        Some(announced) if announced != received => Err(wrong_length()),
+        Some(announced) if announced != received => Err(wrong_length().into()),
         _ => Ok(()),
     }
 }

@@ -212,6 +212,12 @@ impl Chunks {
         }
     }
 
+    /// The same chunk many times.
+    pub fn repeated(chunk: String, times: usize) -> Self {
+        let chunk = Bytes::from(chunk);
+        Chunks { chunks: vec![chunk; times].into(), end: End::Clean }
+    }
+
     /// The client stops sending after the last chunk.
     pub fn broken(mut self) -> Self {
         self.end = End::Broken;

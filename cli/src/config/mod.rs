@@ -30,7 +30,7 @@ mod scrub;
 #[cfg(test)]
 mod tests;
 mod tree;
-mod value;
+pub mod value;
 
 pub use address::Address;
 pub use collection::Collection;
@@ -110,15 +110,23 @@ impl Default for Config {
 impl Config {
     /// The configuration from a file, if there is one, and the flags.
     pub fn load(file: Option<&Path>, flags: Flags) -> Result<Self, Error> {
-        let mut config = Self::default();
-        if let Some(path) = file {
-            let at_file = |kind| Error { file: Some(path.to_owned()), kind };
-            let text = read(path).map_err(at_file)?;
-            parse::apply(&mut config, &text).map_err(at_file)?;
-        }
+        let mut config = match file {
+            None => Self::default(),
+            Some(path) => {
+                let at_file = |kind| Error { file: Some(path.to_owned()), kind };
+                read(path).and_then(|text| Self::parse(&text)).map_err(at_file)?
+            }
+        };
         config.root = flags.root.unwrap_or(config.root);
         config.engine.lease_epochs = config.collection.clock().lease_epochs();
         config.address = flags.address.unwrap_or(config.address);
+        Ok(config)
+    }
+
+    /// What the text of a file says over the defaults.
+    pub fn parse(text: &[u8]) -> Result<Self, ErrorKind> {
+        let mut config = Self::default();
+        parse::apply(&mut config, text)?;
         Ok(config)
     }
 

@@ -46,7 +46,7 @@ impl Engine {
     pub async fn advance_epoch(&self) -> Result<u64> {
         let leases = self.store().leases.clone();
         let advance = move |transaction: &mut Transaction<'_>| {
-            let next = epoch(transaction)? + 1;
+            let next = epoch(transaction)?.saturating_add(1);
             transaction.put(Table::Meta, keys::EPOCH.to_vec(), next.to_le_bytes().to_vec());
             Ok(())
         };

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Phase, Progress, Report, writer::Writer};
+use super::{Phase, Progress, Report, unknown_row, writer::Writer};
 use crate::{
     Digest,
     check::{each, read_file},
@@ -39,12 +39,10 @@ pub(super) async fn check(
     contents.writer.flush()
 }
 
-/// What matters here of a record.
+/// A record under its digest.
 struct Blob {
     digest: Digest,
-    placement: Placement,
-    health: Health,
-    size: u64,
+    record: BlobRecord,
 }
 
 struct Contents<'a> {
@@ -68,18 +66,18 @@ impl Contents<'_> {
         }
         for blob in self.records(shard)? {
             self.report.blobs += 1;
-            self.report.bytes += blob.size;
-            let flaw = match blob.placement {
+            self.report.bytes = self.report.bytes.saturating_add(blob.record.size);
+            let flaw = match blob.record.placement {
                 Placement::Inline => self.inline_flaw(&blob)?,
                 Placement::File => {
                     let found = files.remove(&blob.digest);
-                    self.file_flaw(&blob, found).await
+                    self.file_flaw(&blob, found).await?
                 }
             };
             match flaw {
                 // What was known to be damaged may lie in quarantine.
-                Some((flaw, what)) if blob.health == Health::Sound => self.damaged(&blob, flaw, &what)?,
-                _ => self.report.damaged += u64::from(blob.health == Health::Damaged),
+                Some((flaw, what)) if blob.record.health == Health::Sound => self.damaged(&blob, flaw, &what)?,
+                _ => self.report.damaged += u64::from(blob.record.health == Health::Damaged),
             }
         }
         for (digest, size) in files {
@@ -92,11 +90,9 @@ impl Contents<'_> {
         let mut blobs = Vec::new();
         each(self.index, Table::Blobs, &LocalTier::shard_prefix(shard), |(key, value)| {
             match (Digest::decode(&key), BlobRecord::decode(&value)) {
-                (Some((digest, [])), Ok(BlobRecord { health, placement, size, .. })) => {
-                    blobs.push(Blob { digest, placement, health, size });
-                }
+                (Some((digest, [])), Ok(record)) => blobs.push(Blob { digest, record }),
                 _ => {
-                    self.report.find(format!("a blob record of an unknown version is left out: {key:02x?}"));
+                    self.report.find(unknown_row(Table::Blobs, &key));
                     self.writer.delete(Table::Blobs, key)?;
                 }
             }
@@ -105,7 +101,7 @@ impl Contents<'_> {
         Ok(blobs)
     }
 
-    fn inline_flaw(&self, blob: &Blob) -> Result<Option<(Flaw, String)>> {
+    fn inline_flaw(&mut self, blob: &Blob) -> Result<Option<(Flaw, String)>> {
         if !self.is_doubtful {
             return Ok(None);
         }
@@ -113,27 +109,44 @@ impl Contents<'_> {
             return Ok(Some((Flaw::Missing, "its bytes were lost with a part of the journal".to_owned())));
         };
         let found = bytes.len() as u64;
-        if found != blob.size {
-            return Ok(Some((Flaw::Length, format!("{} bytes expected, {found} found", blob.size))));
-        }
-        let is_wrong = self.verify && Digest::of(blob.digest.algorithm(), &bytes) != blob.digest;
-        Ok(is_wrong.then(|| (Flaw::Digest, "its bytes have another digest".to_owned())))
-    }
-
-    async fn file_flaw(&self, blob: &Blob, found: Option<u64>) -> Option<(Flaw, String)> {
-        let Some(found) = found else { return Some((Flaw::Missing, "its file is missing".to_owned())) };
-        if found != blob.size {
-            return Some((Flaw::Length, format!("{} bytes expected, its file has {found}", blob.size)));
+        if found != blob.record.size {
+            return Ok(Some((Flaw::Length, format!("{} bytes expected, {found} found", blob.record.size))));
         }
         if !self.verify {
-            return None;
+            return Ok(None);
+        }
+        let mut tally = Tally::new(&blob.digest);
+        tally.add(&bytes);
+        self.verified(blob, tally)
+    }
+
+    async fn file_flaw(&mut self, blob: &Blob, found: Option<u64>) -> Result<Option<(Flaw, String)>> {
+        let Some(found) = found else { return Ok(Some((Flaw::Missing, "its file is missing".to_owned()))) };
+        if found != blob.record.size {
+            return Ok(Some((Flaw::Length, format!("{} bytes expected, its file has {found}", blob.record.size))));
+        }
+        if !self.verify {
+            return Ok(None);
         }
         let mut tally = Tally::new(&blob.digest);
         match read_file(self.tier, &blob.digest, &mut tally).await {
-            Ok(()) if tally.hasher.finish() == blob.digest => None,
-            Ok(()) => Some((Flaw::Digest, "the bytes of its file have another digest".to_owned())),
-            Err(error) => Some((Flaw::Unreadable, format!("its file cannot be read: {error}"))),
+            Ok(()) => self.verified(blob, tally),
+            Err(error) => Ok(Some((Flaw::Unreadable, format!("its file cannot be read: {error}")))),
         }
+    }
+
+    /// Bytes with the right digest are right: if the record has other checksums of them, it gets theirs.
+    fn verified(&mut self, blob: &Blob, tally: Tally) -> Result<Option<(Flaw, String)>> {
+        if tally.hasher.finish() != blob.digest {
+            return Ok(Some((Flaw::Digest, "its bytes have another digest".to_owned())));
+        }
+        let sums = tally.sums.finish();
+        if sums != blob.record.sums {
+            self.report.find(format!("{}: its checksums were wrong and were made again from its bytes", blob.digest));
+            let record = BlobRecord { sums, ..blob.record.clone() };
+            self.writer.put(Table::Blobs, blob.digest.to_key(), record.encode())?;
+        }
+        Ok(None)
     }
 
     fn damaged(&mut self, blob: &Blob, flaw: Flaw, what: &str) -> Result<()> {
@@ -162,7 +175,7 @@ impl Contents<'_> {
                 let record = BlobRecord { health, placement, size: tally.size, sums: tally.sums.finish() };
                 self.writer.put(Table::Blobs, key, record.encode())?;
                 self.report.blobs += 1;
-                self.report.bytes += tally.size;
+                self.report.bytes = self.report.bytes.saturating_add(tally.size);
                 self.report.adopted += 1;
                 return Ok(());
             }

@@ -29,6 +29,16 @@ pub(crate) fn refuse_lost_index(root: &Path) -> Result<()> {
     Err(Error::Store { path, reason })
 }
 
+/// An index that is there and cannot be opened, with what can be done: `Store`.
+pub(crate) fn damaged_index(root: &Path, reason: &str) -> Error {
+    let shown = root.display();
+    let reason = format!(
+        "{reason}; what is there can be restored from a backup, or `orlop rebuild --replace --root {shown}` makes the \
+         index again from the journal"
+    );
+    Error::Store { path: index_path(root), reason }
+}
+
 /// Whether any file lies below a directory; one that does not exist has none.
 fn has_file(directory: &Path) -> io::Result<bool> {
     let entries = match fs::read_dir(directory) {

@@ -17,7 +17,7 @@ mod writer;
 use std::{path::Path, sync::Arc};
 
 #[cfg(feature = "rocks")]
-pub(crate) use lost::refuse_lost_index;
+pub(crate) use lost::{damaged_index, refuse_lost_index};
 #[cfg(feature = "rocks")]
 pub use offline::{Options, rebuild};
 
@@ -108,6 +108,11 @@ impl Report {
     }
 }
 
+/// What is said of a row that no version wrote, or not this one.
+fn unknown_row(table: Table, key: &[u8]) -> String {
+    format!("a row of table {} is of an unknown version and is left out: {key:02x?}", table.name())
+}
+
 /// Fills an empty index from the journal at `journal` and the files of a disk, nobody else using
 /// either; with `verify`, every blob's bytes are hashed. Blocks on the disk.
 ///
@@ -121,9 +126,9 @@ pub async fn rebuild_parts(
 ) -> Result<Report> {
     let history = History::open(journal)?;
     let mut report = Report { journal_bytes: history.bytes, ..Report::default() };
-    let replayed = replay::replay(&*index, &history, on)?;
+    let replayed = replay::replay(&*index, &history, &mut report, on)?;
     report.sequence = replayed.sequence;
-    let is_whole = replayed.flaws.is_empty() && history.has_base();
+    let is_whole = report.is_clean() && replayed.flaws.is_empty() && history.has_base();
     replayed.flaws.into_iter().for_each(|flaw| report.find(flaw));
     report.findings_more += replayed.flaws_more;
     if !history.has_base() {
@@ -131,7 +136,7 @@ pub async fn rebuild_parts(
     }
 
     // Nothing is older than the clock; and an epoch that may have ended unseen has ended.
-    let epoch = stored_epoch(&*index)? + 1;
+    let epoch = stored_epoch(&*index)?.saturating_add(1);
     let mut clock_ms = clock::stored(&*index)?.unwrap_or_default();
     relations::members(&*index, &mut report, &mut clock_ms, on)?;
     let now = Moment { unix_ms: System::default().unix_ms(), clock_ms };

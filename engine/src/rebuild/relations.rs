@@ -4,7 +4,7 @@
 //! so that the index promises nothing that it can't keep; what a document needs and is gone counts as
 //! declared to be missing, so that the rest of it can still be had.
 
-use super::{Phase, Progress, Report, writer::Writer};
+use super::{Phase, Progress, Report, unknown_row, writer::Writer};
 use crate::{
     Digest, EdgeKind, Namespace,
     check::each,
@@ -84,7 +84,7 @@ impl<'a> Relations<'a> {
 
     /// A row that no version wrote, or not this one, is left out.
     fn drop_row(&mut self, table: Table, key: Vec<u8>) -> Result<()> {
-        self.report.find(format!("a row of table {} is of an unknown version: {key:02x?}", table.name()));
+        self.report.find(unknown_row(table, &key));
         self.writer.delete(table, key)
     }
 
@@ -148,15 +148,15 @@ impl<'a> Relations<'a> {
 
     fn names(&mut self, _: u64) -> Result<()> {
         self.each(Table::Names, |this, (key, value)| {
-            let (Some((namespace, name)), Ok(record)) = (keys::split_namespace(&key), NameRecord::decode(&value))
-            else {
+            let split = keys::split_namespace(&key);
+            let named = split.and_then(|(namespace, name)| Some((namespace, std::str::from_utf8(name).ok()?)));
+            let (Some((namespace, name)), Ok(record)) = (named, NameRecord::decode(&value)) else {
                 return this.drop_row(Table::Names, key);
             };
             *this.clock_ms = (*this.clock_ms).max(record.bound.clock_ms);
-            let name = String::from_utf8_lossy(name);
             if this.is_member(&namespace, &record.digest)? {
                 this.report.names += 1;
-                let binding = keys::binding(&namespace, &record.digest, &name);
+                let binding = keys::binding(&namespace, &record.digest, name);
                 return this.writer.put(Table::Bindings, binding, Vec::new());
             }
             this.report.names_lost += 1;

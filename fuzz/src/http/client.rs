@@ -1,7 +1,7 @@
 //! A plain client of HTTP/1 on one connection, which is opened anew when it was closed.
 
 use std::{
-    io::{Read, Write},
+    io::{self, Read, Write},
     net::{Shutdown, SocketAddr, TcpStream},
 };
 
@@ -76,7 +76,13 @@ impl Client {
 
     fn more(&mut self, received: &mut Vec<u8>) {
         let mut buffer = [0; 16 << 10];
-        let read = self.stream.read(&mut buffer).expect("the server answers");
+        let read = loop {
+            match self.stream.read(&mut buffer) {
+                // By the fuzzer's own clock.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => break read.expect("the server answers"),
+            }
+        };
         assert!(read > 0, "the server closed without an answer: {}", received.escape_ascii());
         received.extend_from_slice(&buffer[..read]);
     }

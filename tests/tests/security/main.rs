@@ -9,6 +9,7 @@ mod common;
 mod content;
 mod descriptors;
 mod floods;
+mod foreign;
 mod frames;
 mod graphs;
 mod http1;
