@@ -103,32 +103,49 @@ pub(crate) async fn suspect(
     (expected, found): (u32, u32),
 ) -> Error {
     let _lock = store.lock_placing(Store::placing_slot(digest)).await;
-    match look_again(store, digest, seen, offset).await {
-        Ok(Some(flaw)) => {
+    let error = match look_again(store, digest, seen, offset).await {
+        Ok(Again::Wrong(flaw)) => {
             let alarm = Alarm { digest: *digest, seen: seen.clone(), flaw, offset, finder: Finder::Read };
             if let Err(error) = condemn(store, alarm).await {
                 tracing::error!(%digest, offset, %error, "stored content is damaged, which could not be recorded");
             }
+            Error::Damaged { digest: *digest, offset, expected, found }
         }
-        Ok(None) => tracing::warn!(%digest, offset, "wrong bytes were read that are right at a second look"),
-        Err(error) => tracing::warn!(%digest, offset, %error, "wrong bytes were read that cannot be read again"),
-    }
+        Ok(Again::Gone) => Error::Damaged { digest: *digest, offset, expected, found },
+        // It is there: to say that it is not would be wrong.
+        Ok(Again::Right) => {
+            tracing::warn!(%digest, offset, "wrong bytes were read that are right at a second look");
+            let source = io::Error::new(io::ErrorKind::InvalidData, "wrong bytes that are right at a second look");
+            Error::io("reading a blob", source)
+        }
+        Err(source) => {
+            tracing::warn!(%digest, offset, error = %source, "wrong bytes were read that cannot be read again");
+            Error::io("reading a blob again", source)
+        }
+    };
     // It has the file that was read from.
     store.open_cache.drop_entry(digest);
-    Error::Damaged { digest: *digest, offset, expected, found }
+    error
+}
+
+/// What a second look found.
+enum Again {
+    Wrong(Flaw),
+    Right,
+    /// Known to be damaged by now, collected, or stored in another way: its bytes are not these.
+    Gone,
 }
 
 /// Reads the chunk at `offset` once more, from the device: what went wrong on its way to memory once is
 /// still wrong there, and no reason to condemn what is stored.
-async fn look_again(store: &Store, digest: &Digest, seen: &BlobRecord, offset: u64) -> io::Result<Option<Flaw>> {
+async fn look_again(store: &Store, digest: &Digest, seen: &BlobRecord, offset: u64) -> io::Result<Again> {
     let is_file = |record: BlobRecord| record.health == Health::Sound && record.placement == Placement::File;
     if !store.blob(digest).await.map_err(io::Error::other)?.is_some_and(is_file) {
-        // Known to be damaged, collected, or stored in another way: its bytes are not these.
-        return Ok(None);
+        return Ok(Again::Gone);
     }
     let file = match store.tier.open(digest).await {
         Ok(file) => file,
-        Err(error) if is_absence(&error) => return Ok(Some(Flaw::Missing)),
+        Err(error) if is_absence(&error) => return Ok(Again::Wrong(Flaw::Missing)),
         Err(error) => return Err(error),
     };
     let chunk_bytes = seen.sums.chunk_bytes;
@@ -138,10 +155,13 @@ async fn look_again(store: &Store, digest: &Digest, seen: &BlobRecord, offset: u
     let buffer = store.read_pool.try_take(len).expect("the readers' pool has no limit");
     let read = store.tier.reread(&file, buffer, start, len).await?;
     if read.len() != len {
-        return Ok(Some(Flaw::Length));
+        return Ok(Again::Wrong(Flaw::Length));
     }
     let number = usize::try_from(chunk).map_err(io::Error::other)?;
-    Ok(seen.sums.verify(number, read.filled()).err().map(|_| Flaw::Checksum))
+    Ok(match seen.sums.verify(number, read.filled()) {
+        Ok(()) => Again::Right,
+        Err(_) => Again::Wrong(Flaw::Checksum),
+    })
 }
 
 /// Whether there is no file, or something that is none in its place.

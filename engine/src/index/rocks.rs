@@ -54,13 +54,16 @@ impl RocksIndex {
             TryLockError::WouldBlock => IndexError::InUse(path.display().to_string()),
             TryLockError::Error(e) => file_error(path, &e),
         })?;
-        if path.join("CURRENT").exists() && recorded(path)?.is_some() {
+        let recorded = recorded(path)?;
+        if path.join("CURRENT").exists() && recorded.is_some() {
             // Opening for writing replaces the log by what could be read of it. The damage must
             // be found before, while the log is still there to be salvaged.
             Self::read_only(path, &options)?;
         }
         let tables = settings::tables(&options, &Table::ALL);
         let db = DB::open_cf_descriptors(&settings::database(&options), path, tables).map_err(open_error)?;
+        // It was read a second time, and may have come out differently.
+        refuse_loss(path, recorded, db.latest_sequence_number())?;
         Ok(Self::new(db, Some(synced)))
     }
 

@@ -40,6 +40,8 @@ struct Report {
     /// Runs whose start failed, and those after which the store wanted a restart.
     failed_starts: u64,
     stopped: u64,
+    /// Runs after which the index has to be made again.
+    refused: u64,
     failed_operations: u64,
     acknowledged: u64,
     hits: BTreeMap<(Kind, Class), u64>,
@@ -79,7 +81,9 @@ impl Bench {
         self.disk.restore(&self.image);
         let name = format!("{:?} at {}", fault.harm, fault.at);
         self.disk.set_fault(Some(fault));
-        self.start(&name)?;
+        if !self.start(&name)? {
+            return Ok(0);
+        }
         let world = Arc::new(World::new(self.rig, seed(), 1));
         world.may_fail.store(true, Ordering::SeqCst);
         let mut worker = Worker::new(&world, 0, &self.journal, self.registry.address()).after(&self.before);
@@ -103,7 +107,9 @@ impl Bench {
         self.report.acknowledged += tally.acknowledged;
         world.may_fail.store(false, Ordering::SeqCst);
         self.cut_power(&mut random).map_err(told)?;
-        self.start("no fault").map_err(told)?;
+        if !self.start("no fault").map_err(told)? {
+            return Err(told("it refuses to start after a power cut".to_owned()));
+        }
         worker.reconnect(self.registry.address());
         worker.verify(Depth::Everything).await.map_err(|violation| told(violation.to_string()))?;
         self.registry.stop();
@@ -114,14 +120,20 @@ impl Bench {
         Ok(seen)
     }
 
-    /// Starts it; a second time without a fault if the first start met one.
-    fn start(&mut self, fault: &str) -> Result<(), String> {
-        let Err(first) = self.registry.try_restart(|| false) else { return Ok(()) };
+    /// Starts it; a second time without a fault if the first start met one. False if it is right to refuse.
+    fn start(&mut self, fault: &str) -> Result<bool, String> {
+        let Err(first) = self.registry.try_restart(|| false) else { return Ok(true) };
         let Some(hit) = self.disk.hit() else { return Err(format!("it does not start:\n{first}")) };
         self.report.failed_starts += 1;
         self.disk.set_fault(None);
-        let second = self.registry.try_restart(|| false);
-        second.map(drop).map_err(|output| format!("it does not start after {fault}, which met {hit}:\n{first}{output}"))
+        let Err(second) = self.registry.try_restart(|| false) else { return Ok(true) };
+        // RocksDB has cut its log where it read a wrong byte. That is noticed, and `orlop rebuild` is for it.
+        let is_refused = second.contains("synced changes are missing");
+        if is_refused && (hit.kind, hit.class) == (Kind::Read, Class::IndexLog) {
+            self.report.refused += 1;
+            return Ok(false);
+        }
+        Err(format!("it does not start after {fault}, which met {hit}:\n{first}{second}"))
     }
 
     fn cut_power(&mut self, random: &mut Random) -> Result<(), String> {
@@ -150,10 +162,11 @@ async fn sweep(rig: &'static str, kinds: &[Kind], harm: Harm, lasts: bool) {
         ran.unwrap_or_else(|what| panic!("{}", broken(what)));
     }
     bench.registry.abandon();
-    let Report { runs, failed_starts, stopped, failed_operations, acknowledged, hits } = bench.report;
+    let Report { runs, failed_starts, stopped, refused, failed_operations, acknowledged, hits } = bench.report;
     let met: u64 = hits.values().sum();
     assert!(met > 0, "the fault met nothing");
     eprintln!("rig {rig}, seed {}: {positions} positions, {runs} runs, {met} met the fault", seed());
+    eprintln!("indexes that must be made again {refused}");
     eprintln!(
         "failed starts {failed_starts}, stores that wanted a restart {stopped}, failed operations {failed_operations}"
     );
@@ -203,8 +216,10 @@ async fn a_bit_that_flipped_on_the_way_condemns_nothing() {
     let path = repository.blob_path(&digest);
     let fault = Fault { at: 1, kinds: vec![Kind::Read], class: Some(Class::Blob), harm: Harm::Flip, lasts: false };
     disk.set_fault(Some(fault));
-    let cut = repository.client.try_send(request(Method::GET, &path, empty())).await;
-    assert!(cut.is_err(), "a wrong byte was sent: {cut:?}");
+    // Cut in the middle, or refused: not sent, and not said to be absent.
+    if let Ok(answer) = repository.client.try_send(request(Method::GET, &path, empty())).await {
+        answer.expect(500);
+    }
     assert!(disk.hit().is_some(), "it was read from the disk");
     disk.set_fault(None);
     repository.client.head(&path).await.expect(200);
