@@ -80,7 +80,11 @@ impl Engine {
         let disk = Reserving::over(opened.disk, space.clone());
         let tier = Arc::new(LocalTier::new(disk.clone()));
         let parts = Parts { options, index, disk, tier, journal, space: Some(space) };
-        Engine::over(parts, opened.backend, opened.note, Some(lock)).await
+        let opened = Engine::over(parts, opened.backend, opened.note, Some(lock)).await;
+        // Some damage shows only when the first rows are read.
+        #[cfg(feature = "rocks")]
+        let opened = opened.map_err(|error| rebuild::with_remedy(root, error));
+        opened
     }
 
     /// An engine over a disk and an index of the caller's: for models and simulations.
@@ -464,9 +468,8 @@ fn open_index(root: &Path, options: &Options) -> Result<Arc<dyn Index>> {
             let write_buffer_bytes = default.write_buffer_bytes.min(options.cache_bytes.max(WRITE_BUFFER_BYTES_MIN));
             let rocks = crate::index::RocksOptions { cache_bytes: options.cache_bytes, write_buffer_bytes, ..default };
             let index = crate::index::RocksIndex::open(path, rocks).map_err(|error| match index_error(error) {
-                Error::Store { reason, .. } => rebuild::damaged_index(root, &reason),
                 Error::InUse { .. } => Error::InUse { path: path.clone() },
-                other => other,
+                other => rebuild::with_remedy(root, other),
             })?;
             Ok(Arc::new(index))
         }

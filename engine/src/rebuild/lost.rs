@@ -29,14 +29,20 @@ pub(crate) fn refuse_lost_index(root: &Path) -> Result<()> {
     Err(Error::Store { path, reason })
 }
 
-/// An index that is there and cannot be opened, with what can be done: `Store`.
-pub(crate) fn damaged_index(root: &Path, reason: &str) -> Error {
-    let shown = root.display();
-    let reason = format!(
-        "{reason}; what is there can be restored from a backup, or `orlop rebuild --replace --root {shown}` makes the \
-         index again from the journal"
-    );
-    Error::Store { path: index_path(root), reason }
+/// Says of a damaged index where it is and what can be done; every other error stays as it is.
+pub(crate) fn with_remedy(root: &Path, error: Error) -> Error {
+    match error {
+        // As the index names itself: it does not know where it is.
+        Error::Store { path, reason } if path == Path::new("index") => {
+            let shown = root.display();
+            let reason = format!(
+                "{reason}; restore it from a backup, or let `orlop rebuild --replace --root {shown}` make it again from \
+                 the journal"
+            );
+            Error::Store { path: index_path(root), reason }
+        }
+        other => other,
+    }
 }
 
 /// Whether any file lies below a directory; one that does not exist has none.

@@ -17,7 +17,7 @@ mod writer;
 use std::{path::Path, sync::Arc};
 
 #[cfg(feature = "rocks")]
-pub(crate) use lost::{damaged_index, refuse_lost_index};
+pub(crate) use lost::{refuse_lost_index, with_remedy};
 #[cfg(feature = "rocks")]
 pub use offline::{Options, rebuild};
 
