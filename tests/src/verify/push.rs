@@ -75,9 +75,13 @@ impl Worker {
             if offset > session.sent {
                 return Err(self.broken(format!("{path}: {offset} bytes of {} that were sent", session.sent)));
             }
-            if self.finish_at(path, session.content, offset).await? {
-                self.tally.resumed += 1;
-                return Ok(());
+            // `0-0` stands for none and for one. Of the two the wrong place is refused.
+            let offsets: &[u64] = if offset == 1 { &[0, 1] } else { &[offset] };
+            for offset in offsets {
+                if self.finish_at(path, session.content, *offset).await? {
+                    self.tally.resumed += 1;
+                    return Ok(());
+                }
             }
             if Instant::now() > deadline {
                 return Err(self.broken(format!("{path} is never free")));
