@@ -118,4 +118,4 @@ check:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --release --workspace --all-targets -- --deny warnings
 	$(CARGO) clippy --release $(SCHEDULED) -- --deny warnings
-	$(CARGO) clippy --release $(filter-out every_order,$(EVERY_ORDER)) --tests -- --deny warnings
+	$(CARGO) clippy --release $(filter-out every_order,$(EVERY_ORDER)) -- --deny warnings

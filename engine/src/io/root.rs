@@ -256,7 +256,12 @@ impl Root {
                 Ok(()) | Err(Errno::EXIST) => {}
                 Err(errno) => return Err(errno.into()),
             }
-            rustix::fs::fsync(&parent)?;
+            if let Err(errno) = rustix::fs::fsync(&parent) {
+                // The next sync would succeed, and without this name: it counts as written from now on. Only a
+                // directory that is made anew has a name to be written. One with files in it stays.
+                let _ = rustix::fs::unlinkat(&parent, name, AtFlags::REMOVEDIR);
+                return Err(errno.into());
+            }
             if durable.len() < DURABLE_DIRECTORIES_MAX {
                 durable.insert(directory);
             }

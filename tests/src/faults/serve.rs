@@ -124,10 +124,10 @@ impl State {
     fn count(&mut self, request: &Request) -> Option<Operation> {
         let (kind, node, path) = self.subject(request)?;
         let class = Class::of(path.as_deref());
-        if self.cut.is_none() {
-            if let Some(rule) = rules::broken(&self.tree, kind, Subject { node, path: path.as_deref() }) {
-                self.broken.push(rule);
-            }
+        if self.cut.is_none()
+            && let Some(rule) = rules::broken(&self.tree, kind, Subject { node, path: path.as_deref() })
+        {
+            self.broken.push(rule);
         }
         let shown = path.unwrap_or_default();
         let operation = Operation { number: self.operations + 1, kind, class, path: shown };

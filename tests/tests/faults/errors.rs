@@ -4,7 +4,7 @@
 //! A run begins with a store that was closed well, lets a client do the same work each time, and has one
 //! fault at a position that is counted from the start of the process. An error is then a right answer;
 //! what is acknowledged must be there: at once, and after the power was cut. A start that meets the fault
-//! may fail, and must succeed without it.
+//! may fail, and must succeed without it: if it was a sync that failed, once the caches are gone.
 //!
 //! `ORLOP_FAULT_RUNS` sets how many positions are tried for each fault, spread over the work; a few are
 //! part of `make test`, `make crash` has all of them.
@@ -17,7 +17,7 @@ use std::{
 use http::Method;
 use orlop_tests::{
     Registry,
-    faults::{Class, Fault, FaultDisk, Harm, Image, Kind, Left},
+    faults::{Class, Fault, FaultDisk, Harm, Image, Kind, Left, Operation},
     http::{empty, request},
     rig::{number, seed},
     stream::{Random, bytes, sha256},
@@ -45,6 +45,12 @@ struct Report {
     failed_operations: u64,
     acknowledged: u64,
     hits: BTreeMap<(Kind, Class), u64>,
+}
+
+impl Report {
+    fn met(&mut self, hit: &Operation) {
+        *self.hits.entry((hit.kind, hit.class)).or_default() += 1;
+    }
 }
 
 struct Bench {
@@ -96,7 +102,7 @@ impl Bench {
         ran.map_err(|violation| told(violation.to_string()))?;
         let seen = self.disk.seen();
         if let Some(hit) = &hit {
-            *self.report.hits.entry((hit.kind, hit.class)).or_default() += 1;
+            self.report.met(hit);
         }
         self.disk.set_fault(None);
         // Still the same process: what it answers is right, or an error.
@@ -125,7 +131,13 @@ impl Bench {
         let Err(first) = self.registry.try_restart(|| false) else { return Ok(true) };
         let Some(hit) = self.disk.hit() else { return Err(format!("it does not start:\n{first}")) };
         self.report.failed_starts += 1;
+        self.report.met(&hit);
         self.disk.set_fault(None);
+        if Kind::SYNCING.contains(&hit.kind) {
+            // What the system shows from now on need not be on the device, and no program can tell. Operators
+            // are told to start the machine again, or to drop its caches.
+            self.disk.lose_power(Left::Durable, &mut Random(seed()));
+        }
         let Err(second) = self.registry.try_restart(|| false) else { return Ok(true) };
         // RocksDB has cut its log where it read a wrong byte. That is noticed, and `orlop rebuild` is for it.
         let is_refused = second.contains("synced changes are missing");
