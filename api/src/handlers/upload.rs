@@ -86,7 +86,7 @@ pub async fn append(scope: &Scope<'_>, id: &str, headers: &HeaderMap, body: &mut
     }
     session.upload.announce(total, None).await.map_err(Failure::blob)?;
     let received = session.receive(scope, headers, body, None).await;
-    if let Err(Stop::NoRoom(failure)) = received {
+    if let Err(Stop::Over(failure)) = received {
         session.upload.abandon().await.map_err(Failure::blob)?;
         return Err(failure);
     }
@@ -123,7 +123,7 @@ pub async fn finish(
     session.upload.announce(total, Some(digest)).await.map_err(Failure::blob)?;
     match session.receive(scope, headers, body, Some(&digest)).await {
         Ok(()) => {}
-        Err(Stop::NoRoom(failure)) => {
+        Err(Stop::Over(failure)) => {
             session.upload.abandon().await.map_err(Failure::blob)?;
             return Err(failure);
         }
@@ -204,14 +204,14 @@ impl Session {
 enum Stop {
     /// What came before it can be gone on from.
     Broken(Failure),
-    /// There is no room for what came, and so for nothing that follows: the session is over.
-    NoRoom(Failure),
+    /// There is no room for what came, or it is lost, and so nothing can follow: the session is over.
+    Over(Failure),
 }
 
 impl Stop {
     fn failure(self) -> Failure {
         match self {
-            Stop::Broken(failure) | Stop::NoRoom(failure) => failure,
+            Stop::Broken(failure) | Stop::Over(failure) => failure,
         }
     }
 }
@@ -240,10 +240,13 @@ async fn receive(
         if announced.is_some_and(|announced| received > announced) {
             return Err(wrong_length().into());
         }
-        upload.append(&data).await.map_err(Failure::blob)?;
+        if let Err(error) = upload.append(&data).await {
+            let failure = Failure::blob(error);
+            return Err(if upload.is_broken() { Stop::Over(failure) } else { Stop::Broken(failure) });
+        }
         if announced.is_none() && received >= next_look {
             next_look = received + UNKNOWN_BYTES_STEP;
-            room_for(scope, upload.offset(), digest).await.map_err(Stop::NoRoom)?;
+            room_for(scope, upload.offset(), digest).await.map_err(Stop::Over)?;
         }
     }
     match announced {

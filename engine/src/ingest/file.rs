@@ -32,6 +32,19 @@ pub(super) struct Means {
     pub ahead: Arc<Ahead>,
 }
 
+/// Why nothing more can be done with a file.
+#[derive(Clone, Copy)]
+enum Broken {
+    NoSpace,
+    Failed,
+}
+
+impl Broken {
+    fn by(error: &Error) -> Self {
+        if matches!(error, Error::NoSpace) { Broken::NoSpace } else { Broken::Failed }
+    }
+}
+
 pub(super) struct FileSink {
     means: Means,
     file: Handle,
@@ -45,7 +58,7 @@ pub(super) struct FileSink {
     /// The youngest one under way is the tail itself, padded; this many of its bytes count. It
     /// comes back as the tail when it lands, before its place is written again.
     tail_in_flight: Option<usize>,
-    broken: bool,
+    broken: Option<Broken>,
     reservation: Reservation,
     /// An allocation under way. It must end before the file is cut: it makes the file longer.
     allocation: Option<JoinHandle<io::Result<()>>>,
@@ -100,7 +113,7 @@ impl FileSink {
             tail,
             in_flight: VecDeque::new(),
             tail_in_flight: None,
-            broken: false,
+            broken: None,
             reservation,
             allocation: None,
         }
@@ -120,9 +133,13 @@ impl FileSink {
         !self.tail.has_buffer() && self.tail_in_flight.is_none()
     }
 
-    /// Nothing more can be done with this file: every later operation fails.
-    pub fn give_up(&mut self) {
-        self.broken = true;
+    pub fn is_broken(&self) -> bool {
+        self.broken.is_some()
+    }
+
+    /// Nothing more can be done with this file: every later operation fails for the same reason.
+    pub fn give_up(&mut self, error: &Error) {
+        self.broken.get_or_insert(Broken::by(error));
     }
 
     /// Waits until bytes can be taken, and says how many: at least one. Cancel safe.
@@ -241,8 +258,9 @@ impl FileSink {
         drop(self.in_flight.pop_front());
         let was_tail = self.tail_in_flight.take_if(|_| self.in_flight.is_empty());
         let buffer = landed.map_err(|source| {
-            self.broken = true;
-            Error::io("writing an upload file", source)
+            let error = Error::io("writing an upload file", source);
+            self.broken.get_or_insert(Broken::by(&error));
+            error
         })?;
         if let (Some(len), Some(mut buffer)) = (was_tail, buffer) {
             buffer.truncate(len);
@@ -252,13 +270,14 @@ impl FileSink {
     }
 
     fn check(&self) -> Result<()> {
-        if self.broken {
-            return Err(Error::io(
-                "writing an upload file",
-                io::Error::other("an earlier write of this upload failed"),
-            ));
+        match self.broken {
+            None => Ok(()),
+            Some(Broken::NoSpace) => Err(Error::NoSpace),
+            Some(Broken::Failed) => {
+                let earlier = io::Error::other("an earlier write of this upload failed");
+                Err(Error::io("writing an upload file", earlier))
+            }
         }
-        Ok(())
     }
 
     /// Feeds the first `len` bytes of a settled file to `consume`.

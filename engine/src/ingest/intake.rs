@@ -181,6 +181,11 @@ impl Intake {
         Ok(())
     }
 
+    /// Whether bytes that were taken cannot be placed any more.
+    pub fn is_broken(&self) -> bool {
+        matches!(&self.sink, Sink::File(file) if file.is_broken())
+    }
+
     /// Whether a record of this upload is, or may be, in the index.
     pub fn has_checkpoint(&self) -> bool {
         self.named || self.checkpoint.is_some()
@@ -215,11 +220,9 @@ impl Intake {
         self.checkpoint = None;
         // Also after an error: a name that was not made need not be there to be removed.
         self.named = true;
-        if done.is_err()
-            && let Sink::File(file) = &mut self.sink
-        {
+        if let (Err(error), Sink::File(file)) = (&done, &mut self.sink) {
             // A failed sync is final for a file.
-            file.give_up();
+            file.give_up(error);
         }
         done
     }
@@ -291,7 +294,9 @@ impl Intake {
                 file.settle().await?;
                 // Nobody knows when it goes on: what was allocated ahead goes back to the disk.
                 let len = Some(file.settled_len());
-                make_durable(store, file.handle(), id, self.named, len).await.inspect_err(|_| file.give_up())?;
+                make_durable(store, file.handle(), id, self.named, len)
+                    .await
+                    .inspect_err(|error| file.give_up(error))?;
                 file.was_cut();
                 self.named = true;
                 UploadSink::File

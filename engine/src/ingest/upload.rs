@@ -95,6 +95,12 @@ impl Upload {
         appended
     }
 
+    /// Whether bytes that were taken are lost, because the disk failed or is full: the upload cannot go on, and is
+    /// to be abandoned.
+    pub fn is_broken(&self) -> bool {
+        self.intake().is_broken()
+    }
+
     /// Ends a request that did not complete the upload. Gives the offset the session is at.
     pub fn suspend(mut self) -> u64 {
         self.intake_mut().forget_known();
