@@ -2,7 +2,10 @@
 
 mod support;
 
-use orlop_engine::{Algorithm, Digest};
+use std::sync::Arc;
+
+use orlop_api::{Policy, limits::Limits};
+use orlop_engine::{Algorithm, Digest, Engine, Options, index::MemoryIndex, io::SimDisk};
 use support::{Chunks, TestRegistry, error, sha256};
 
 #[tokio::test]
@@ -285,4 +288,23 @@ async fn one_request_whose_client_goes_away_leaves_nothing() {
 async fn poll_once<F: Future + Unpin>(future: &mut F) -> std::task::Poll<F::Output> {
     tokio::task::yield_now().await;
     std::future::poll_fn(|context| std::task::Poll::Ready(std::pin::Pin::new(&mut *future).poll(context))).await
+}
+
+/// What it took cannot be had again, so that going on would fail for ever.
+#[tokio::test]
+async fn an_upload_that_lost_bytes_to_a_full_disk_is_over() {
+    const ENOSPC: i32 = 28;
+    const PIECE_BYTES: usize = 4 << 20;
+    let disk = SimDisk::new(1);
+    let engine = Engine::simulated(Arc::new(disk.clone()), Arc::new(MemoryIndex::default()), Options::default());
+    let registry = TestRegistry::of(engine.await.expect("opens"), Limits::default(), Policy::default());
+    let location = registry.begin("a").await;
+    let piece = vec![7; PIECE_BYTES];
+    assert_eq!(registry.send("PATCH", &location, &[], piece.clone()).await.status, 202);
+    let next = disk.operations();
+    (next..next + 64).for_each(|operation| disk.fail_at(operation, ENOSPC));
+    let refused = registry.send("PATCH", &location, &[], piece.clone()).await;
+    assert_eq!(refused.error(), error(507, "UNAVAILABLE"));
+    assert_eq!(registry.get(&location).await.status, 404);
+    assert_eq!(registry.send("PATCH", &location, &[], piece).await.status, 404);
 }

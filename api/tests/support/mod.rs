@@ -51,6 +51,12 @@ impl TestRegistry {
         let root = tempfile::tempdir().expect("a temporary directory");
         let options = Options { backend: Backend::Threads, index: IndexKind::Memory, ..options };
         let engine = Engine::open(root.path(), options).await.expect("an empty store opens");
+        TestRegistry { root, ..TestRegistry::of(engine, limits, policy) }
+    }
+
+    /// Over an engine that is open, wherever it has its content.
+    pub fn of(engine: Engine, limits: Limits, policy: Policy) -> Self {
+        let root = tempfile::tempdir().expect("a temporary directory");
         TestRegistry { registry: Registry::new(engine.clone(), limits, policy), engine, root }
     }
 
