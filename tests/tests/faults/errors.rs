@@ -242,3 +242,30 @@ async fn a_bit_that_flipped_on_the_way_condemns_nothing() {
     assert_eq!(sha256(&read.body), digest);
     registry.finish();
 }
+
+/// The sync that makes the name of a new directory durable fails, and a later one would succeed without it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_whose_name_could_not_be_synced_is_made_anew() {
+    let Some((mut disk, _directory)) = mounted("directory") else { return };
+    let mut registry = registry(&disk).await;
+    let repository = registry.repository("anew");
+    let shard = |digest: &str| digest["sha256:".len()..][..2].to_owned();
+    let first = repository.push(bytes(seed(), 100_000)).await;
+    let mut others = (1..).map(|step| bytes(seed().wrapping_add(step), 100_000));
+    let content = others.find(|content| shard(&sha256(content)) != shard(&first)).expect("another first byte");
+    let digest = sha256(&content);
+    let harm = Harm::Error(Errno::IO);
+    let fault = Fault { at: 1, kinds: vec![Kind::SyncDirectory], class: Some(Class::Blob), harm, lasts: false };
+    disk.set_fault(Some(fault));
+    let path = repository.path(&format!("blobs/uploads/?digest={digest}"));
+    repository.client.post(&path, content.clone()).await.expect(500);
+    let hit = disk.hit().expect("a new directory is synced");
+    assert!(hit.path.ends_with("blobs/sha256"), "{hit}");
+    disk.set_fault(None);
+    repository.client.post(&path, content).await.expect(201);
+    registry.kill_while(|| disk.detach());
+    disk.lose_power(Left::Durable, &mut Random(seed()));
+    registry.restart().await;
+    registry.repository("anew").blob(&digest).await.expect(200);
+    registry.finish();
+}
