@@ -7,7 +7,7 @@ use http::{HeaderValue, Method, StatusCode, header::ALLOW, request::Parts};
 use crate::{
     access,
     handlers::{
-        base, blob, collection,
+        account, base, blob, collection,
         error_map::{Failure, Outcome},
         incoming::{self, Incoming},
         manifest, probes, referrers,
@@ -46,6 +46,7 @@ pub async fn route(registry: &Registry, head: &Parts, body: &mut impl Incoming) 
     match &route {
         Route::Base => Ok(base::get(&grant, head)),
         Route::Token => token::get(&grant),
+        Route::Account(path) => Box::pin(account::answer(registry, path, &grant, head, body)).await,
         Route::Catalog => Box::pin(tags::catalog(&registry.engine, &registry.limits, &grant, &query)).await,
         Route::Tags { name } => {
             let scope = registry.scope(name, &grant);
@@ -116,7 +117,7 @@ fn class(route: &Route) -> RouteClass {
         Route::Referrers { .. } => RouteClass::Referrers,
         Route::Health(_) => RouteClass::Health,
         Route::Metrics => RouteClass::Metrics,
-        Route::Token => RouteClass::Token,
+        Route::Token | Route::Account(_) => RouteClass::Token,
         Route::Collection | Route::Scrub => RouteClass::Operators,
     }
 }

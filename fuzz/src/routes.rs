@@ -1,6 +1,6 @@
 //! Paths against one pattern per endpoint, with every way to place the repository name tried.
 
-use orlop_api::protocol::{Route, RouteError, route::Health};
+use orlop_api::protocol::{Account, Route, RouteError, route::Health};
 
 use crate::slow;
 
@@ -39,6 +39,10 @@ fn canonical(route: &Route) -> String {
         Route::Health(Health::Started) => "/startupz".to_owned(),
         Route::Metrics => "/metrics".to_owned(),
         Route::Token => "/zot/auth/token".to_owned(),
+        Route::Account(Account::Login) => "/zot/auth/login".to_owned(),
+        Route::Account(Account::Callback { provider }) => format!("/zot/auth/callback/{provider}"),
+        Route::Account(Account::Logout) => "/zot/auth/logout".to_owned(),
+        Route::Account(Account::ApiKeys) => "/zot/auth/apikey".to_owned(),
         Route::Collection => "/v2/_orlop/gc".to_owned(),
         Route::Scrub => "/v2/_orlop/scrub".to_owned(),
     }
@@ -49,10 +53,15 @@ fn slow(path: &str) -> Option<String> {
     match path {
         "/v2" => return Some("/v2/".to_owned()),
         "/v2/" | "/v2/_catalog" | "/v2/_orlop/gc" | "/v2/_orlop/scrub" | "/livez" | "/readyz" | "/startupz"
-        | "/metrics" => {
+        | "/metrics" | "/zot/auth/token" | "/zot/auth/login" | "/zot/auth/logout" | "/zot/auth/apikey" => {
             return Some(path.to_owned());
         }
         _ => {}
+    }
+    if let Some(provider) = path.strip_prefix("/zot/auth/callback/") {
+        let is_known = |character: char| character.is_ascii_alphanumeric() || "_-".contains(character);
+        let is_name = (1..=64).contains(&provider.len()) && provider.chars().all(is_known);
+        return is_name.then(|| path.to_owned());
     }
     let raw = path.strip_prefix("/v2/")?;
     if raw.to_lowercase().contains("%2f") {

@@ -71,6 +71,11 @@ impl Actions {
         Actions(self.0 | other.0)
     }
 
+    #[must_use]
+    pub const fn intersection(self, other: Actions) -> Self {
+        Actions(self.0 & other.0)
+    }
+
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }

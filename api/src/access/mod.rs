@@ -21,8 +21,9 @@ mod subject;
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
+use bytes::Bytes;
 use http::{
-    HeaderValue, StatusCode,
+    HeaderValue, Response, StatusCode,
     header::{RETRY_AFTER, WWW_AUTHENTICATE},
     request::Parts,
 };
@@ -41,12 +42,25 @@ use crate::{
         scope::Scope,
     },
     maintenance::Operators,
-    protocol::{ErrorCode, Route, Tag},
+    protocol::{Account, ErrorCode, Route, Tag},
     registry::Registry,
 };
 
 /// The answer to who sends a request; it may take hashing a password.
 pub type Identifying<'a> = Pin<Box<dyn Future<Output = Result<Subject, Unidentified>> + Send + 'a>>;
+
+/// A request to one of the paths of accounts.
+pub struct AccountCall<'a> {
+    pub account: &'a Account,
+    /// Whoever asks; nobody in particular on paths that need nothing.
+    pub subject: &'a Subject,
+    pub head: &'a Parts,
+    /// At most 64 KiB; empty except with POST and PUT.
+    pub body: Bytes,
+}
+
+/// The answer to such a request, with a body of text; `None` if there is nothing at this path.
+pub type Answering<'a> = Pin<Box<dyn Future<Output = Option<Response<String>>> + Send + 'a>>;
 
 /// Why nobody knows who sends a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,6 +106,11 @@ pub trait Access: Send + Sync + 'static {
     /// A token that stands for `subject` for a while, as the JSON document of the token endpoint (distribution
     /// token specification). `None` if there are no tokens.
     fn token(&self, subject: &Subject) -> Option<String>;
+
+    /// Answers a login, a logout, or what concerns the keys of a user.
+    fn account<'a>(&'a self, _call: AccountCall<'a>) -> Answering<'a> {
+        Box::pin(async { None })
+    }
 }
 
 /// Decides about a request by its head alone, and gives what its handler may do.
@@ -115,6 +134,7 @@ pub(crate) async fn admit(registry: &Registry, head: &Parts, route: &Route) -> R
         Need::Nothing => true,
         Need::Greeting => access.greets(&subject, head),
         Need::Token => true,
+        Need::User => !subject.is_anonymous(),
         Need::Listing => !subject.is_anonymous() || access.may_read_some(&subject),
         Need::AnyOf(any) => actions.is_some_and(|actions| actions.intersects(any)),
         Need::Metrics => access.may_see_metrics(&subject),

@@ -5,7 +5,7 @@
 use http::Method;
 
 use super::{Action, Actions};
-use crate::protocol::Route;
+use crate::protocol::{Account, Route};
 
 /// The methods that any route answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +46,8 @@ pub enum Need {
     Greeting,
     /// Credentials that are right, if there are any.
     Token,
+    /// To be a user, whatever he may do.
+    User,
     /// Anything to be listed; what may not be read is left out.
     Listing,
     /// One of these actions in the repository of the route. Which one exactly, where that depends on what is
@@ -68,6 +70,9 @@ pub const fn need(route: &Route, verb: Verb) -> Need {
         Route::Health(_) => Need::Nothing,
         Route::Base => Need::Greeting,
         Route::Token => Need::Token,
+        // Whoever logs in or out shows by what he sends who he is.
+        Route::Account(Account::Login | Account::Callback { .. } | Account::Logout) => Need::Nothing,
+        Route::Account(Account::ApiKeys) => Need::User,
         Route::Catalog => Need::Listing,
         Route::Metrics => Need::Metrics,
         Route::Collection | Route::Scrub => Need::Admin,

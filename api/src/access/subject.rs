@@ -1,12 +1,18 @@
 //! Who sends a request.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    any::Any,
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 /// Whoever sends a request: nobody in particular, or a user. Cheap to clone.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Subject(Option<Arc<User>>);
+#[derive(Clone)]
+pub struct Subject {
+    user: Option<Arc<User>>,
+    evidence: Option<Arc<dyn Any + Send + Sync>>,
+}
 
-#[derive(Debug, PartialEq, Eq)]
 struct User {
     name: Box<str>,
     groups: Box<[Box<str>]>,
@@ -15,24 +21,54 @@ struct User {
 impl Subject {
     /// Somebody without credentials.
     pub const fn anonymous() -> Self {
-        Subject(None)
+        Subject { user: None, evidence: None }
     }
 
     /// Somebody who has shown who he is, with the groups that he showed along with it.
     pub fn user(name: &str, groups: Vec<Box<str>>) -> Self {
-        Subject(Some(Arc::new(User { name: name.into(), groups: groups.into() })))
+        Subject { user: Some(Arc::new(User { name: name.into(), groups: groups.into() })), evidence: None }
+    }
+
+    /// With what whoever identified him wants to remember of this request, such as what a token allows by itself.
+    /// Nobody else looks at it.
+    #[must_use]
+    pub fn with_evidence(self, evidence: Arc<dyn Any + Send + Sync>) -> Self {
+        Subject { evidence: Some(evidence), ..self }
+    }
+
+    /// What was remembered, if it is of this type.
+    pub fn evidence<T: Any>(&self) -> Option<&T> {
+        self.evidence.as_ref()?.downcast_ref()
     }
 
     pub fn is_anonymous(&self) -> bool {
-        self.0.is_none()
+        self.user.is_none()
     }
 
     pub fn name(&self) -> Option<&str> {
-        self.0.as_ref().map(|user| &*user.name)
+        self.user.as_ref().map(|user| &*user.name)
     }
 
     pub fn groups(&self) -> &[Box<str>] {
-        self.0.as_ref().map_or(&[], |user| &user.groups)
+        self.user.as_ref().map_or(&[], |user| &user.groups)
+    }
+}
+
+/// The same user with the same groups; what is remembered of a request makes nobody somebody else.
+impl PartialEq for Subject {
+    fn eq(&self, other: &Self) -> bool {
+        self.name() == other.name() && self.groups() == other.groups()
+    }
+}
+
+impl Eq for Subject {}
+
+impl fmt::Debug for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name() {
+            Some(name) => write!(f, "{name:?} of {:?}", self.groups()),
+            None => f.write_str("nobody in particular"),
+        }
     }
 }
 

@@ -1,14 +1,12 @@
 //! Collection as operators see it: begin a run, see the last one.
 
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header::CACHE_CONTROL};
+use http::{HeaderMap, Method, Response, StatusCode, header::CACHE_CONTROL};
 
 use super::{
     error_map::{Failure, Outcome},
     reply,
 };
 use crate::{body::ResponseBody, protocol::ErrorCode, registry::Registry, server::Peer};
-
-const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// `GET /v2/_orlop/gc`: what collection does and did. `POST`: asks for a run; 202, or 409 while one
 /// is under way.
@@ -36,6 +34,6 @@ pub fn admit(registry: &Registry, peer: Option<&Peer>, headers: &HeaderMap) -> R
 /// A document that is true now, not later.
 pub fn momentary(status: StatusCode, document: String) -> Response<ResponseBody> {
     let mut response = reply::json(status, document);
-    response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
+    response.headers_mut().insert(CACHE_CONTROL, reply::NO_STORE);
     response
 }

@@ -130,6 +130,6 @@ fn too_large(bytes_max: usize) -> Failure {
     Failure::new(
         StatusCode::PAYLOAD_TOO_LARGE,
         ErrorCode::SizeInvalid,
-        format!("a manifest is limited to {bytes_max} bytes"),
+        format!("a body here is limited to {bytes_max} bytes"),
     )
 }

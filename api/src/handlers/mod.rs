@@ -2,6 +2,7 @@
 //! an answer, or a [`error_map::Failure`] from the one table of them. No handler knows a route, a
 //! socket or a file.
 
+pub mod account;
 pub mod base;
 pub mod blob;
 pub mod collection;

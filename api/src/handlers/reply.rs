@@ -26,6 +26,9 @@ pub const CACHE_FOREVER: HeaderValue = HeaderValue::from_static("private, max-ag
 /// What a tag names may change at any time: keep it, but ask with its ETag before each use.
 pub const CACHE_REVALIDATE: HeaderValue = HeaderValue::from_static("private, no-cache");
 
+/// What must not be kept at all (RFC 9111 section 5.2.2.5).
+pub const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+
 /// An answer without a body.
 pub fn empty(status: StatusCode) -> Response<ResponseBody> {
     let mut response = Response::new(ResponseBody::empty());

@@ -32,4 +32,4 @@ pub use name::Repository;
 pub use query::Query;
 pub use range::{ByteRange, Selection};
 pub use reference::{Reference, Tag};
-pub use route::{Route, RouteError};
+pub use route::{Account, Route, RouteError};

@@ -22,6 +22,9 @@ use super::{
 /// The longest upload id in bytes that is looked up; ids are given out by the engine.
 pub const UPLOAD_ID_BYTES_MAX: usize = 64;
 
+/// The longest name of a provider in a path, in bytes.
+pub const PROVIDER_BYTES_MAX: usize = 64;
+
 /// What a path names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Route {
@@ -48,6 +51,8 @@ pub enum Route {
     Metrics,
     /// `/zot/auth/token`: a token for credentials, or for none; the path is zot's.
     Token,
+    /// `/zot/auth/...`: what the authorizer answers itself; the paths are zot's.
+    Account(Account),
     /// `/v2/_orlop/gc`: collection, for operators. No repository begins with an underscore.
     Collection,
     /// `/v2/_orlop/scrub`: the search for damage, and what it found, for operators.
@@ -60,6 +65,19 @@ pub enum Health {
     Live,
     Ready,
     Started,
+}
+
+/// What users do about their own accounts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Account {
+    /// `/zot/auth/login`: begins a login at a provider.
+    Login,
+    /// `/zot/auth/callback/<provider>`: comes back from there. 1 to `PROVIDER_BYTES_MAX` letters, digits, `-` or `_`.
+    Callback { provider: String },
+    /// `/zot/auth/logout`.
+    Logout,
+    /// `/zot/auth/apikey`: the keys of a user.
+    ApiKeys,
 }
 
 /// Why a path names no route.
@@ -99,7 +117,13 @@ impl Route {
             "/startupz" => return Ok(Route::Health(Health::Started)),
             "/metrics" => return Ok(Route::Metrics),
             "/zot/auth/token" => return Ok(Route::Token),
+            "/zot/auth/login" => return Ok(Route::Account(Account::Login)),
+            "/zot/auth/logout" => return Ok(Route::Account(Account::Logout)),
+            "/zot/auth/apikey" => return Ok(Route::Account(Account::ApiKeys)),
             _ => {}
+        }
+        if let Some(provider) = path.strip_prefix("/zot/auth/callback/") {
+            return callback(provider).ok_or(RouteError::NotARoute);
         }
         let raw = path.strip_prefix("/v2/").ok_or(RouteError::NotARoute)?;
         let rest = decode(raw).ok_or(RouteError::NotARoute)?;
@@ -137,6 +161,7 @@ impl Route {
             | Route::Health(_)
             | Route::Metrics
             | Route::Token
+            | Route::Account(_)
             | Route::Collection
             | Route::Scrub => None,
         }
@@ -151,10 +176,12 @@ impl Route {
             | Route::Referrers { .. }
             | Route::Health(_)
             | Route::Metrics
-            | Route::Token => "GET, HEAD",
+            | Route::Token
+            | Route::Account(Account::Login | Account::Callback { .. }) => "GET, HEAD",
             Route::Manifest { .. } => "GET, HEAD, PUT, DELETE",
             Route::Blob { .. } => "GET, HEAD, DELETE",
-            Route::UploadStart { .. } => "POST",
+            Route::UploadStart { .. } | Route::Account(Account::Logout) => "POST",
+            Route::Account(Account::ApiKeys) => "GET, HEAD, POST, DELETE",
             Route::Collection | Route::Scrub => "GET, HEAD, POST",
             Route::Upload { .. } => "GET, HEAD, PATCH, PUT, DELETE",
         }
@@ -185,6 +212,12 @@ fn is_dots(segment: &str) -> bool {
 
 fn name(text: &str) -> Result<Repository, RouteError> {
     Ok(Repository::parse(text)?)
+}
+
+fn callback(provider: &str) -> Option<Route> {
+    let known = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    let is_name = !provider.is_empty() && provider.len() <= PROVIDER_BYTES_MAX && provider.bytes().all(known);
+    is_name.then(|| Route::Account(Account::Callback { provider: provider.to_owned() }))
 }
 
 fn upload_id(text: &str) -> Result<String, RouteError> {
@@ -237,6 +270,10 @@ mod tests {
             ("/startupz".to_owned(), Route::Health(Health::Started)),
             ("/metrics".to_owned(), Route::Metrics),
             ("/zot/auth/token".to_owned(), Route::Token),
+            ("/zot/auth/login".to_owned(), Route::Account(Account::Login)),
+            ("/zot/auth/callback/oidc".to_owned(), Route::Account(Account::Callback { provider: "oidc".to_owned() })),
+            ("/zot/auth/logout".to_owned(), Route::Account(Account::Logout)),
+            ("/zot/auth/apikey".to_owned(), Route::Account(Account::ApiKeys)),
         ] {
             assert_eq!(Route::parse(&path), Ok(route), "{path}");
         }

@@ -10,11 +10,12 @@ use std::{
 };
 
 use http::{HeaderValue, header::AUTHORIZATION, request::Parts};
-use orlop_api::access::{Access, Actions, Identifying, Subject, Unidentified};
+use orlop_api::access::{Access, Action, Actions, Identifying, Subject, Unidentified};
 
 use crate::{
     challenge::{self, Origin, TOKEN_PATH},
     credentials::{Credentials, Malformed},
+    evidence::{Evidence, Extent},
     htpasswd::{Htpasswd, HtpasswdError},
     policy::Policy,
     tokens::{Bearer, Tokens},
@@ -69,30 +70,50 @@ impl Auth {
     }
 
     async fn subject(&self, head: &Parts) -> Result<Subject, Unidentified> {
-        // As in zot: where nobody can show who he is, nobody is asked to.
-        let Some(htpasswd) = &self.htpasswd else { return Ok(Subject::anonymous()) };
+        if !self.knows_users() {
+            return Ok(Subject::anonymous());
+        }
         let subject = match Credentials::of(&head.headers) {
-            Ok(Credentials::None) => return Ok(Subject::anonymous()),
-            Ok(Credentials::Password { user, password }) => {
-                let is_right = htpasswd.is_right(&user, &password).await?;
-                is_right.then(|| Subject::user(&user, Vec::new()))
-            }
+            Ok(Credentials::None) => Some(Subject::anonymous()),
+            Ok(Credentials::Password { user, password }) => self.by_password(&user, &password).await?,
             // A token for a token would have no end.
             Ok(Credentials::Token(_)) if head.uri.path() == TOKEN_PATH => None,
-            Ok(Credentials::Token(token)) => {
-                htpasswd.refresh().await;
-                let bearer = self.tokens.as_ref().and_then(|tokens| tokens.read(&token, |user| htpasswd.hash_of(user)));
-                bearer.map(|bearer| match bearer {
-                    Bearer::Anonymous => Subject::anonymous(),
-                    Bearer::User(user) => Subject::user(&user, Vec::new()),
-                })
-            }
+            Ok(Credentials::Token(token)) => self.by_token(&token).await?,
             Err(Malformed) => None,
         };
         match subject {
             Some(subject) => Ok(subject),
             None => Err(self.refuse().await),
         }
+    }
+
+    /// As in zot: where nobody can show who he is, nobody is asked to.
+    fn knows_users(&self) -> bool {
+        self.htpasswd.is_some()
+    }
+
+    /// Whose name and password these are. The ways are tried one after the other, those on this machine first.
+    /// Errors: too many logins at once.
+    async fn by_password(&self, user: &str, password: &str) -> Result<Option<Subject>, Unidentified> {
+        if let Some(htpasswd) = &self.htpasswd
+            && htpasswd.is_right(user, password).await?
+        {
+            return Ok(Some(Subject::user(user, Vec::new())));
+        }
+        Ok(None)
+    }
+
+    /// Whom a token stands for. Errors: too many logins at once.
+    async fn by_token(&self, token: &str) -> Result<Option<Subject>, Unidentified> {
+        if let (Some(tokens), Some(htpasswd)) = (&self.tokens, &self.htpasswd) {
+            htpasswd.refresh().await;
+            match tokens.read(token, |user| htpasswd.hash_of(user)) {
+                Some(Bearer::Anonymous) => return Ok(Some(Subject::anonymous())),
+                Some(Bearer::User(user)) => return Ok(Some(Subject::user(&user, Vec::new()))),
+                None => {}
+            }
+        }
+        Ok(None)
     }
 
     /// Makes guessing slow.
@@ -125,10 +146,19 @@ impl Access for Auth {
     }
 
     fn actions(&self, subject: &Subject, repository: &str) -> Actions {
-        match &self.policy {
+        let by_policy = || match &self.policy {
             Some(policy) => policy.actions(subject, repository),
             None if subject.is_anonymous() => Actions::NONE,
             None => Actions::FULL,
+        };
+        match subject.evidence::<Evidence>().map(|evidence| &evidence.extent) {
+            None | Some(Extent::Policies) => by_policy(),
+            Some(Extent::Within(scopes)) => {
+                // What only makes its holder more careful is not lost by being narrower.
+                let careful = Actions::of(&[Action::DetectManifestCollision]);
+                by_policy().intersection(scopes.actions(repository).union(careful))
+            }
+            Some(Extent::Instead(scopes)) => scopes.actions(repository),
         }
     }
 
@@ -141,11 +171,12 @@ impl Access for Auth {
     }
 
     fn may_see_metrics(&self, subject: &Subject) -> bool {
-        self.policy.as_ref().map_or(!subject.is_anonymous(), |policy| policy.may_see_metrics(subject))
+        is_whole(subject)
+            && self.policy.as_ref().map_or(!subject.is_anonymous(), |policy| policy.may_see_metrics(subject))
     }
 
     fn is_admin(&self, subject: &Subject) -> bool {
-        self.policy.as_ref().map_or(!subject.is_anonymous(), |policy| policy.is_admin(subject))
+        is_whole(subject) && self.policy.as_ref().map_or(!subject.is_anonymous(), |policy| policy.is_admin(subject))
     }
 
     fn greets(&self, subject: &Subject, head: &Parts) -> bool {
@@ -174,6 +205,11 @@ impl Access for Auth {
             None => Some(tokens.document(None, "")),
         }
     }
+}
+
+/// Whether the credentials go as far as their user does: what concerns no single repository is not for others.
+fn is_whole(subject: &Subject) -> bool {
+    subject.evidence::<Evidence>().is_none_or(|evidence| matches!(evidence.extent, Extent::Policies))
 }
 
 /// Whether a request has a token, right or wrong.

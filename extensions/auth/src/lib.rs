@@ -5,6 +5,7 @@
 //!     v credentials  what it brings: nothing, a name with a password, a token
 //!     v htpasswd     users of a file   users  its lines   hash  their passwords   logins  those that were right
 //!     v tokens       what stands for a password for a while
+//!     v evidence     what a credential says beside the name: how far it goes, and what it claims
 //!     v challenge    what a client is told that has to say who it is
 //!     v policy       what users may do in which repositories, compiled for looking up   pattern  their names
 //! ```
@@ -18,9 +19,12 @@
 mod auth;
 mod challenge;
 mod credentials;
+mod evidence;
 mod hash;
 mod htpasswd;
 mod logins;
+#[cfg(feature = "outbound")]
+mod outbound;
 mod pattern;
 mod policy;
 mod tokens;
@@ -29,7 +33,10 @@ mod users;
 pub use auth::{Auth, Options};
 pub use challenge::{Origin, OriginError};
 pub use credentials::{Credentials, Malformed};
+pub use evidence::{Evidence, Extent, Reach, Scopes};
 pub use htpasswd::HtpasswdError;
+#[cfg(feature = "outbound")]
+pub use outbound::{Outbound, OutboundError};
 pub use pattern::{Pattern, PatternError};
 pub use policy::{Metrics, Policy, Repositories, Rights, Rules};
 pub use users::{UserError, Users};

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use orlop_api::protocol::Route;
+use orlop_api::protocol::{Account, Route};
 
 use crate::rig::{Answer, Rig, USERS, basic, document, login, sha256};
 
@@ -25,6 +25,9 @@ enum Kind {
     Health,
     Metrics,
     Token,
+    Login,
+    Logout,
+    ApiKeys,
     Operators,
 }
 
@@ -42,6 +45,9 @@ fn kind(route: &Route) -> Kind {
         Route::Health(_) => Kind::Health,
         Route::Metrics => Kind::Metrics,
         Route::Token => Kind::Token,
+        Route::Account(Account::Login | Account::Callback { .. }) => Kind::Login,
+        Route::Account(Account::Logout) => Kind::Logout,
+        Route::Account(Account::ApiKeys) => Kind::ApiKeys,
         Route::Collection | Route::Scrub => Kind::Operators,
     }
 }
@@ -99,6 +105,8 @@ fn takes(kind: Kind, method: &str, case: &Case) -> &'static str {
         (Kind::UploadStart, "POST") => "c",
         (Kind::Upload, "GET" | "HEAD" | "PATCH" | "PUT" | "DELETE") => "c",
         (Kind::Base | Kind::Catalog | Kind::Health | Kind::Metrics | Kind::Token, "GET" | "HEAD") => "everybody",
+        (Kind::Login, "GET" | "HEAD") | (Kind::Logout, "POST") => "everybody",
+        (Kind::ApiKeys, "GET" | "HEAD" | "POST" | "DELETE") => "users",
         (Kind::Operators, "GET" | "HEAD" | "POST") => "root",
         _ => "",
     }
@@ -111,14 +119,15 @@ fn expected(case: &Case, method: &str, principal: Principal) -> Expected {
         return Expected::NoSuchMethod;
     }
     let user = match principal {
-        _ if kind == Kind::Health => return Expected::Answered,
+        _ if matches!(kind, Kind::Health | Kind::Login | Kind::Logout) => return Expected::Answered,
         Principal::Anonymous => None,
         Principal::User(user) => Some(user),
         _ => return Expected::Unauthorized,
     };
     let is_allowed = match kind {
         Kind::Metrics | Kind::Operators => user == Some("root"),
-        Kind::Base | Kind::Catalog | Kind::Health | Kind::Token => true,
+        Kind::ApiKeys => user.is_some(),
+        Kind::Base | Kind::Catalog | Kind::Health | Kind::Token | Kind::Login | Kind::Logout => true,
         _ => rights(user, case.repository).contains(takes),
     };
     match user {
@@ -139,6 +148,10 @@ async fn cases(rig: &Rig) -> Vec<Case> {
         "/startupz",
         "/metrics",
         "/zot/auth/token",
+        "/zot/auth/login",
+        "/zot/auth/callback/oidc",
+        "/zot/auth/logout",
+        "/zot/auth/apikey",
         "/v2/_orlop/gc",
         "/v2/_orlop/scrub",
     ];
@@ -216,7 +229,7 @@ async fn everybody_may_do_what_the_table_says_and_nothing_else() {
     let rig = Rig::start().await;
     let cases = cases(&rig).await;
     let kinds: BTreeSet<Kind> = cases.iter().map(|case| kind(&Route::parse(&case.path).expect("a route"))).collect();
-    assert_eq!(kinds.len(), 12, "every kind of route is there: {kinds:?}");
+    assert_eq!(kinds.len(), 15, "every kind of route is there: {kinds:?}");
     let principals = USERS.map(Principal::User).into_iter().chain([
         Principal::Anonymous,
         Principal::WrongPassword,
