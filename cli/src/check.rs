@@ -1,14 +1,12 @@
 //! `orlop check`: reads a whole store that nobody has open.
 
-use std::{
-    io::{self, Write},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
 use crate::{
     args,
     config::Config,
     exit::{Exit, Failure},
+    offline,
 };
 
 /// Prints the report to standard output. Out: [`Exit::Findings`] if an invariant is broken.
@@ -16,13 +14,9 @@ use crate::{
 pub async fn run(arguments: &args::Check) -> Result<ExitCode, Failure> {
     let config = Config::load(arguments.config.as_deref(), arguments.flags())?;
     let root = &config.root;
-    // Opening a store makes the directory; a check of a mistyped path must not succeed like that.
-    if let Err(error) = std::fs::read_dir(root) {
-        return Err(Failure::new(Exit::Root, format!("cannot read the root {}: {error}", root.display())));
-    }
+    offline::require_root(root)?;
     let report = orlop_engine::check::check(root).await.map_err(|error| Failure::engine(root, &error))?;
-    // The exit code is the answer; a reader that went away (`| head`) does not change it.
-    let _ = writeln!(io::stdout(), "{}", report.to_string().trim_end());
+    offline::print(&format!("{}\n", report.to_string().trim_end()));
     Ok(match report.findings.is_empty() {
         true => ExitCode::SUCCESS,
         false => Exit::Findings.into(),

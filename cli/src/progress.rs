@@ -13,11 +13,7 @@ use std::{
 
 use tokio::task::JoinHandle;
 
-/// How often a terminal is told.
-const TERMINAL_PERIOD: Duration = Duration::from_millis(200);
-
-/// How often anything else is told, a file or a journal.
-const LINE_PERIOD: Duration = Duration::from_secs(10);
+use crate::offline::{LINE_PERIOD, TERMINAL_PERIOD};
 
 /// Counters of a command under way.
 #[derive(Debug, Default)]

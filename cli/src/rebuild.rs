@@ -3,7 +3,7 @@
 use std::{
     io::{self, IsTerminal, Write},
     process::ExitCode,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use orlop_engine::rebuild::{Options, Phase, Progress, Report, rebuild};
@@ -14,13 +14,8 @@ use crate::{
     config::Config,
     exit::{Exit, Failure},
     log,
+    offline::{self, LINE_PERIOD, TERMINAL_PERIOD},
 };
-
-/// How often a terminal is told how far a rebuild is.
-const TERMINAL_PERIOD: Duration = Duration::from_millis(200);
-
-/// How often a file or a pipe is told.
-const LINE_PERIOD: Duration = Duration::from_secs(10);
 
 /// Findings that the table shows; JSON has all that were kept.
 const SHOWN_FINDINGS_MAX: usize = 50;
@@ -32,9 +27,7 @@ pub async fn run(arguments: &args::Rebuild) -> Result<ExitCode, Failure> {
     let config = Config::load(arguments.config.as_deref(), arguments.flags())?;
     log::start_beside(&config.log)?;
     let root = &config.root;
-    if let Err(error) = std::fs::read_dir(root) {
-        return Err(Failure::new(Exit::Root, format!("cannot read the root {}: {error}", root.display())));
-    }
+    offline::require_root(root)?;
     let options = Options { replace: arguments.replace, partial: arguments.partial, verify: arguments.verify };
     let begun = Instant::now();
     let mut shown = Shown::new();
@@ -46,8 +39,7 @@ pub async fn run(arguments: &args::Rebuild) -> Result<ExitCode, Failure> {
         true => format!("{:#}\n", document(&report, seconds)),
         false => table(&report, seconds),
     };
-    // The exit code is the answer; a reader that went away (`| head`) does not change it.
-    let _ = io::stdout().write_all(text.as_bytes());
+    offline::print(&text);
     Ok(if report.is_clean() { ExitCode::SUCCESS } else { Exit::Findings.into() })
 }
 

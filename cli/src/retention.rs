@@ -5,10 +5,7 @@
 //! changed. The store's clock stands still while it is closed, so the answer is the one the service
 //! would have acted on when it stopped.
 
-use std::{
-    io::{self, Write},
-    time::Duration,
-};
+use std::time::Duration;
 
 use orlop_engine::{Error, NameUse, Namespace, Survey};
 use orlop_gc::retention::{Candidate, Dropped, Kept, Retention, Rule, Span, Verdict, evaluate};
@@ -21,6 +18,7 @@ use crate::{
         retention::{KEY, PULLED_COUNT, PULLED_WITHIN, PUSHED_COUNT, PUSHED_WITHIN},
     },
     exit::{Exit, Failure},
+    offline,
 };
 
 /// Tags read at a time.
@@ -31,9 +29,7 @@ const PAGE: usize = 1024;
 pub fn run(arguments: &args::Retention) -> Result<(), Failure> {
     let config = Config::load(Some(&arguments.config), arguments.flags())?;
     let root = &config.root;
-    if let Err(error) = std::fs::read_dir(root) {
-        return Err(Failure::new(Exit::Root, format!("cannot read the root {}: {error}", root.display())));
-    }
+    offline::require_root(root)?;
     let repository = arguments.explain.as_str();
     let unknown = || {
         let message = format!("the store {} has no repository {repository:?}", root.display());
@@ -51,8 +47,7 @@ pub fn run(arguments: &args::Retention) -> Result<(), Failure> {
         true => format!("{:#}\n", document(repository, &config.retention, &tags)),
         false => table(repository, &config.retention, &tags),
     };
-    // A reader that went away (`| head`) has seen what it wanted.
-    let _ = io::stdout().write_all(text.as_bytes());
+    offline::print(&text);
     Ok(())
 }
 

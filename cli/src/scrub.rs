@@ -1,10 +1,6 @@
 //! `orlop scrub`: a pass through a store that nobody serves.
 
-use std::{
-    io::{self, IsTerminal, Write},
-    process::ExitCode,
-    time::{Duration, Instant},
-};
+use std::process::ExitCode;
 
 use orlop_engine::Engine;
 use orlop_gc::{Flow, PassReport, ScrubOptions};
@@ -16,11 +12,8 @@ use crate::{
     damage,
     exit::{Exit, Failure},
     log,
-    signals::Signals,
+    offline::{self, Line, Stop},
 };
-
-/// How often a terminal is told how far a pass is.
-const PROGRESS_PERIOD: Duration = Duration::from_millis(200);
 
 /// Prints the damaged blobs, those known before included, to standard output; progress goes to a terminal,
 /// audit events to the log or standard error. A signal ends it after the read it is at; `--resume` goes on.
@@ -31,17 +24,13 @@ pub async fn run(arguments: &args::Scrub) -> Result<ExitCode, Failure> {
     log::start_beside(&config.log)?;
     let root = &config.root;
     let failed = |error: orlop_engine::Error| Failure::engine(root, &error);
-    // Opening a store makes the directory; a mistyped path must not succeed like that.
-    if let Err(error) = std::fs::read_dir(root) {
-        return Err(Failure::new(Exit::Root, format!("cannot read the root {}: {error}", root.display())));
-    }
+    offline::require_root(root)?;
     let engine = Engine::open(root, config.engine.clone()).await.map_err(failed)?;
     let scrubbed = scrub(&engine, arguments).await;
     let closed = engine.close().await;
     let (report, damaged, text) = scrubbed.map_err(failed)?;
     closed.map_err(failed)?;
-    // The exit code is the answer; a reader that went away (`| head`) does not change it.
-    let _ = io::stdout().write_all(text.as_bytes());
+    offline::print(&text);
     Ok(match damaged == 0 && report.ended_unix_ms.is_some() {
         true => ExitCode::SUCCESS,
         false => Exit::Findings.into(),
@@ -68,35 +57,11 @@ async fn scrub(engine: &Engine, arguments: &args::Scrub) -> orlop_engine::Result
 }
 
 async fn pass(engine: &Engine, options: &ScrubOptions, resume: bool) -> orlop_engine::Result<PassReport> {
-    let (asked, is_asked) = tokio::sync::watch::channel(false);
-    let listening = tokio::spawn(async move {
-        match Signals::listen() {
-            Ok(signals) => signals.stop().await,
-            // Then a signal ends the process, which is as safe as any crash.
-            Err(_) => std::future::pending().await,
-        }
-        let _ = asked.send(true);
-    });
-    let shows = io::stderr().is_terminal();
-    let about = engine.blobs_estimate();
-    let mut shown_at = Instant::now();
-    let mut progress = move |so_far: &PassReport| {
-        if shows && shown_at.elapsed() >= PROGRESS_PERIOD {
-            shown_at = Instant::now();
-            let mib = so_far.bytes >> 20;
-            let _ = write!(
-                io::stderr(),
-                "\r{} of about {about} blobs, {mib} MiB, {} damaged",
-                so_far.blobs,
-                so_far.damaged
-            );
-        }
-        if *is_asked.borrow() { Flow::Break(()) } else { Flow::Continue(()) }
+    let (stop, mut line, about) = (Stop::listen(), Line::new(), engine.blobs_estimate());
+    let mut progress = |so_far: &PassReport| {
+        let (blobs, mib, damaged) = (so_far.blobs, so_far.bytes >> 20, so_far.damaged);
+        line.show(|| format!("{blobs} of about {about} blobs, {mib} MiB, {damaged} damaged"));
+        if stop.is_asked() { Flow::Break(()) } else { Flow::Continue(()) }
     };
-    let report = orlop_gc::scrub(engine, options, resume, &mut progress).await;
-    listening.abort();
-    if shows {
-        let _ = writeln!(io::stderr());
-    }
-    report
+    orlop_gc::scrub(engine, options, resume, &mut progress).await
 }

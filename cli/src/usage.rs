@@ -3,24 +3,16 @@
 //! In: a store that no process has open. Out: a table or JSON. Bytes are logical: a blob counts once
 //! in each repository that has it, although it is stored once.
 
-use std::io::{self, Write};
-
 use orlop_engine::{NamespaceSize, QuotaUse, Survey};
 use serde_json::{Value, json};
 
-use crate::{
-    args,
-    config::Config,
-    exit::{Exit, Failure},
-};
+use crate::{args, config::Config, exit::Failure, offline};
 
 /// Prints to standard output. Errors: bad configuration; the store cannot be opened or read.
 pub fn run(arguments: &args::Usage) -> Result<(), Failure> {
     let config = Config::load(arguments.config.as_deref(), arguments.flags())?;
     let root = &config.root;
-    if let Err(error) = std::fs::read_dir(root) {
-        return Err(Failure::new(Exit::Root, format!("cannot read the root {}: {error}", root.display())));
-    }
+    offline::require_root(root)?;
     let read = || {
         let survey = Survey::open(root)?;
         Ok((survey.quotas()?, survey.sizes()?))
@@ -30,8 +22,7 @@ pub fn run(arguments: &args::Usage) -> Result<(), Failure> {
         true => format!("{:#}\n", document(&quotas, &sizes)),
         false => table(&quotas, &sizes),
     };
-    // A reader that went away (`| head`) has seen what it wanted.
-    let _ = io::stdout().write_all(text.as_bytes());
+    offline::print(&text);
     Ok(())
 }
 

@@ -4,10 +4,7 @@
 //! `blobs/`. Content with a file of its own gets a second name there; small content is written.
 //! What has become true when `index.json` is replaced: everything it lists is there, and durable.
 
-use std::{
-    io::{self, Write},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
 use orlop_api::protocol::{Repository, Tag};
 use orlop_engine::{Engine, Error, Namespace};
@@ -17,7 +14,7 @@ use crate::{
     config::Config,
     exit::{Exit, Failure},
     log,
-    signals::Signals,
+    offline::{self, Stop, shown},
 };
 
 mod directory;
@@ -35,10 +32,7 @@ pub async fn run(arguments: &args::Export) -> Result<ExitCode, Failure> {
     let config = Config::load(Some(&arguments.config), arguments.flags())?;
     log::start_beside(&config.log)?;
     let root = &config.root;
-    // Opening a store makes the directory; a mistyped path must not succeed like that.
-    if let Err(error) = std::fs::read_dir(root) {
-        return Err(Failure::new(Exit::Root, format!("cannot read the root {}: {error}", root.display())));
-    }
+    offline::require_root(root)?;
     let (repository, tag) = parse(&arguments.what)?;
     let namespace = Namespace::new(repository.as_str()).expect("a repository's name is one of a namespace");
     let wanted = match tag {
@@ -61,12 +55,7 @@ pub async fn run(arguments: &args::Export) -> Result<ExitCode, Failure> {
         Halt::Directory(failure) => failure,
     })?;
     closed?;
-    let text = match arguments.json {
-        true => serde_json::to_string_pretty(&report).expect("reports have string keys only"),
-        false => report.to_string(),
-    };
-    // A reader that went away (`| head`) does not change what was done.
-    let _ = writeln!(io::stdout(), "{text}");
+    offline::print(&format!("{}\n", shown(&report, arguments.json)));
     Ok(if report.is_whole() { ExitCode::SUCCESS } else { Exit::Findings.into() })
 }
 
@@ -100,21 +89,8 @@ async fn export(
         engine.resolve(&namespace, tag.as_str()).await?;
     }
     let directory = Directory::open(&arguments.directory, arguments.copy)?;
-    let stop = async {
-        match Signals::listen() {
-            Ok(signals) => signals.stop().await,
-            // Then a signal ends the process, which is as safe as any crash.
-            Err(_) => std::future::pending().await,
-        }
-    };
-    let (asked, is_asked) = tokio::sync::watch::channel(false);
-    let listening = tokio::spawn(async move {
-        stop.await;
-        let _ = asked.send(true);
-    });
-    let walked = Walk::new(engine, namespace, &directory, is_asked).run(&wanted).await;
-    listening.abort();
-    let (entries, report) = walked?;
+    let stop = Stop::listen();
+    let (entries, report) = Walk::new(engine, namespace, &directory, stop.watch()).run(&wanted).await?;
     if !report.stopped {
         directory.list(entries, matches!(wanted, Wanted::Tag(_)))?;
     }

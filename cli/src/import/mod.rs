@@ -8,21 +8,18 @@
 //!     v report      what came in and what could not, as a table or JSON
 //! ```
 
-use std::{
-    io::{self, Write},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
 use orlop_api::protocol::Repository;
 use orlop_engine::{Engine, Moment};
-use tokio::sync::watch;
 
 use crate::{
     args,
     config::Config,
     exit::{Exit, Failure},
-    log, open_files,
-    signals::Signals,
+    log,
+    offline::{self, Stop, shown},
+    open_files,
 };
 
 mod distribution;
@@ -71,30 +68,13 @@ pub async fn run(arguments: &args::Import) -> Result<ExitCode, Failure> {
         overwrite_tags: arguments.overwrite_tags,
         sparse_manifests: config.policy.sparse_manifests,
     };
-    let (stop, _) = watch::channel(false);
-    let listening = tokio::spawn(listen(stop.clone()));
-    let imported = Transfer::new(source, target, wishes, started, stop).run().await;
-    listening.abort();
+    let imported = Transfer::new(source, target, wishes, started, Stop::listen()).run().await;
     let closed = match engine {
         Some(engine) => engine.close().await.map_err(|error| Failure::engine(root, &error)),
         None => Ok(()),
     };
     let report = Report { dry_run: arguments.dry_run, ..imported? };
     closed?;
-    let text = match arguments.json {
-        true => serde_json::to_string_pretty(&report).expect("reports have string keys only"),
-        false => report.to_string(),
-    };
-    // A reader that went away (`| head`) does not change what was done.
-    let _ = writeln!(io::stdout(), "{text}");
+    offline::print(&format!("{}\n", shown(&report, arguments.json)));
     Ok(if report.is_whole() { ExitCode::SUCCESS } else { Exit::Findings.into() })
-}
-
-/// Asks for an end when a signal comes.
-async fn listen(stop: watch::Sender<bool>) {
-    // Without it a signal ends the process, which is as safe as any crash.
-    if let Ok(signals) = Signals::listen() {
-        signals.stop().await;
-        stop.send_replace(true);
-    }
 }

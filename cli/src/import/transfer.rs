@@ -12,7 +12,7 @@ use std::{
 
 use orlop_engine::{Digest, Moment};
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    sync::{OwnedSemaphorePermit, Semaphore},
     task::{JoinSet, spawn_blocking},
 };
 
@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     exit::{Exit, Failure},
+    offline::Stop,
     progress::Progress,
 };
 
@@ -65,17 +66,11 @@ pub struct Transfer {
     reading: Arc<Semaphore>,
     contents: Vec<tokio::sync::Mutex<()>>,
     hasher: RandomState,
-    stop: watch::Sender<bool>,
+    stop: Stop,
 }
 
 impl Transfer {
-    pub fn new(
-        source: Source,
-        target: Target,
-        wishes: Wishes,
-        started: Moment,
-        stop: watch::Sender<bool>,
-    ) -> Arc<Self> {
+    pub fn new(source: Source, target: Target, wishes: Wishes, started: Moment, stop: Stop) -> Arc<Self> {
         Arc::new(Transfer {
             source,
             target,
@@ -147,7 +142,7 @@ impl Transfer {
         match outcome {
             Ok(value) => Some(value),
             Err(error) => {
-                self.stop.send_replace(true);
+                self.stop.ask();
                 failure.get_or_insert(error);
                 None
             }
@@ -160,7 +155,7 @@ impl Transfer {
 
     /// Asked between objects: what is begun is ended.
     pub fn is_stopped(&self) -> bool {
-        *self.stop.borrow()
+        self.stop.is_asked()
     }
 
     /// Leave to work on one more manifest.
