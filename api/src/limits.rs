@@ -226,6 +226,9 @@ limits! {
     uploads_per_repository_max = 10_000, 1 => 10_000_000, Count,
         "Unfinished uploads of one repository. 429 beyond it.",
         "A thousand machines that push ten layers each at once; no repository uses up what all have.";
+    uploads_per_user_max = 10_000, 1 => 10_000_000, Count,
+        "Unfinished uploads of one user, in all repositories. 429 beyond it.",
+        "As for one repository; nobody uses up what all users have.";
     manifest_bytes_max = MANIFEST_BYTES_MAX as u64, KIB => MANIFEST_BYTES_MAX as u64, Bytes,
         "Bytes of a manifest. 413 beyond it.",
         "The least a registry should accept by the distribution specification, and what others cap at.";

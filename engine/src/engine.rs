@@ -19,7 +19,7 @@ use crate::{
     error::{Error, Result, What},
     format::{BlobRecord, ChunkSums, FORMAT_LINE, Health, NameRecord, Placement, VERSION, keys},
     index::{Changes, Condition, Durability, Index, MemoryIndex, Outcome, Table},
-    ingest::{Proven, Sealed, Upload, UploadId, UploadStatus, UploadsMax},
+    ingest::{Proven, Sealed, Upload, UploadHome, UploadId, UploadStatus, UploadsMax},
     io::{self, Disk, Reserving, Space, open_disk},
     journal,
     options::{INLINE_BYTES_LIMIT, IndexKind, Options},
@@ -207,31 +207,37 @@ impl Engine {
     }
 
     /// Begins an upload whose digest will be of `algorithm` (another one costs a second pass over
-    /// the bytes). It belongs to its namespace and exists nowhere else. Errors: `NoSpace`; `Stopped`.
-    pub async fn begin(&self, namespace: &Namespace, algorithm: Algorithm) -> Result<UploadId> {
-        self.begin_within(namespace, algorithm, UploadsMax::UNLIMITED).await
+    /// the bytes). It belongs to its namespace and its owner, and exists nowhere else and for nobody else.
+    /// Errors: `NoSpace`; `Stopped`.
+    pub async fn begin(&self, home: impl Into<UploadHome>, algorithm: Algorithm) -> Result<UploadId> {
+        self.begin_within(home, algorithm, UploadsMax::UNLIMITED).await
     }
 
     /// Like [`Engine::begin`], unless there are too many uploads already. Errors: `TooManyUploads`.
-    pub async fn begin_within(&self, namespace: &Namespace, algorithm: Algorithm, max: UploadsMax) -> Result<UploadId> {
+    pub async fn begin_within(
+        &self,
+        home: impl Into<UploadHome>,
+        algorithm: Algorithm,
+        max: UploadsMax,
+    ) -> Result<UploadId> {
         self.accepting()?;
         self.store().admit(0)?;
-        self.store().sessions.begin(self.store(), namespace, algorithm, max)
+        self.store().sessions.begin(self.store(), home.into(), algorithm, max)
     }
 
     /// Where an upload stands. Errors: `NotFound`.
-    pub async fn upload_status(&self, namespace: &Namespace, id: UploadId) -> Result<UploadStatus> {
-        self.store().sessions.status(namespace, id)
+    pub async fn upload_status(&self, home: impl Into<UploadHome>, id: UploadId) -> Result<UploadStatus> {
+        self.store().sessions.status(&home.into(), id)
     }
 
     /// Becomes the writer of an upload. Errors: `NotFound`; `Busy` while there is another writer.
-    pub async fn resume(&self, namespace: &Namespace, id: UploadId) -> Result<Upload> {
-        Upload::resume(self.store(), &self.store().sessions, namespace, id).await
+    pub async fn resume(&self, home: impl Into<UploadHome>, id: UploadId) -> Result<Upload> {
+        Upload::resume(self.store(), &self.store().sessions, &home.into(), id).await
     }
 
     /// Discards an upload. Errors: as `resume`.
-    pub async fn cancel(&self, namespace: &Namespace, id: UploadId) -> Result<()> {
-        self.resume(namespace, id).await?.abandon().await
+    pub async fn cancel(&self, home: impl Into<UploadHome>, id: UploadId) -> Result<()> {
+        self.resume(home, id).await?.abandon().await
     }
 
     /// Proves content that is in memory. Errors: `DigestMismatch`.

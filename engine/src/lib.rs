@@ -56,7 +56,9 @@ pub use commit::{Batch, Edge, EdgeKind, Guard, Receipt, Removal};
 pub use digest::{Algorithm, Digest};
 pub use engine::Engine;
 pub use error::{Error, Result, What};
-pub use ingest::{Adopted, Adoption, Sealed, Taken, Upload, UploadId, UploadStatus, UploadsMax};
+pub use ingest::{
+    Adopted, Adoption, Sealed, Taken, Upload, UploadHome, UploadId, UploadOwner, UploadStatus, UploadsMax,
+};
 pub use namespace::{Namespace, NamespaceError};
 pub use options::{INLINE_BYTES_LIMIT, IndexKind, Options};
 pub use quota::{NamespaceSize, QUOTAS_MAX, Quota, QuotaUse};

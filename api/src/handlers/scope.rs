@@ -1,6 +1,6 @@
 //! What every operation on a repository works with.
 
-use orlop_engine::{Algorithm, Batch, Engine, Namespace, UploadId, UploadsMax};
+use orlop_engine::{Algorithm, Batch, Engine, Namespace, UploadHome, UploadId, UploadOwner, UploadsMax};
 
 use super::error_map::{Failure, Outcome};
 use crate::{
@@ -35,13 +35,21 @@ impl Scope<'_> {
         }
     }
 
+    /// Where the uploads of whoever sent the request are. Without access control, and for nobody in particular, they
+    /// have no owner.
+    pub fn uploads(&self) -> UploadHome {
+        let owner = self.grant.subject().name().map(|name| UploadOwner::known_by(name.as_bytes()));
+        UploadHome { namespace: self.namespace.clone(), owner }
+    }
+
     /// Begins an upload, if there may be one more.
     pub async fn begin(&self, algorithm: Algorithm) -> Outcome<UploadId> {
         let max = UploadsMax {
             all: size(self.limits.uploads_max),
             of_namespace: size(self.limits.uploads_per_repository_max),
+            of_owner: size(self.limits.uploads_per_user_max),
         };
-        self.engine.begin_within(&self.namespace, algorithm, max).await.map_err(Failure::blob)
+        self.engine.begin_within(self.uploads(), algorithm, max).await.map_err(Failure::blob)
     }
 }
 

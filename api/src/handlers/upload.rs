@@ -65,7 +65,7 @@ async fn monolithic(scope: &Scope<'_>, digest: Digest, headers: &HeaderMap, body
     let length = incoming::content_length(headers);
     room_for(scope, length.unwrap_or(UNKNOWN_BYTES_MIN), Some(&digest)).await?;
     let id = scope.begin(digest.algorithm()).await?;
-    let upload = scope.engine.resume(&scope.namespace, id).await.map_err(Failure::blob)?;
+    let upload = scope.engine.resume(scope.uploads(), id).await.map_err(Failure::blob)?;
     let mut whole = Whole(Some(upload));
     let upload = whole.upload();
     upload.announce(length, Some(digest)).await.map_err(Failure::blob)?;
@@ -139,14 +139,14 @@ pub async fn finish(
 /// `GET <location>`: how far the session is.
 pub async fn status(scope: &Scope<'_>, id: &str) -> Outcome {
     let id = parse(id)?;
-    let status = scope.engine.upload_status(&scope.namespace, id).await.map_err(Failure::blob)?;
+    let status = scope.engine.upload_status(scope.uploads(), id).await.map_err(Failure::blob)?;
     Ok(progress(StatusCode::NO_CONTENT, scope.repository, id, status.offset))
 }
 
 /// `DELETE <location>`: the client gives up; the space is returned.
 pub async fn cancel(scope: &Scope<'_>, id: &str) -> Outcome {
     let id = parse(id)?;
-    match scope.engine.cancel(&scope.namespace, id).await {
+    match scope.engine.cancel(scope.uploads(), id).await {
         Ok(()) => Ok(reply::empty(StatusCode::NO_CONTENT)),
         Err(error @ Error::Busy) => {
             Err(Failure::new(StatusCode::CONFLICT, ErrorCode::BlobUploadInvalid, error.to_string()))
@@ -164,10 +164,10 @@ struct Session {
 impl Session {
     async fn take(scope: &Scope<'_>, id: &str) -> Outcome<Self> {
         let id = parse(id)?;
-        match scope.engine.resume(&scope.namespace, id).await {
+        match scope.engine.resume(scope.uploads(), id).await {
             Ok(upload) => Ok(Session { id, upload }),
             Err(Error::Busy) => {
-                let status = scope.engine.upload_status(&scope.namespace, id).await.map_err(Failure::blob)?;
+                let status = scope.engine.upload_status(scope.uploads(), id).await.map_err(Failure::blob)?;
                 Err(at(Failure::blob(Error::Busy), scope.repository, id, status.offset))
             }
             Err(error) => Err(Failure::blob(error)),

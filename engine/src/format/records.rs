@@ -4,12 +4,20 @@ use super::{
     codec::{Decoder, Encoder, Malformed},
     sums::{ChunkSums, Sums},
 };
-use crate::{Algorithm, Digest, Namespace, clock::Moment, digest::SavedState};
+use crate::{
+    Algorithm, Digest, Namespace,
+    clock::Moment,
+    digest::SavedState,
+    ingest::{UploadHome, UploadOwner},
+};
 
 const RECORD_VERSION: u8 = 1;
 
 /// Names have a time by the store's clock since this version.
 const NAME_VERSION: u8 = 2;
+
+/// Uploads have an owner since this version, if they have one.
+const OWNED_UPLOAD_VERSION: u8 = 2;
 
 /// Where a blob's bytes are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -240,11 +248,12 @@ pub enum UploadSink {
 }
 
 /// `Uploads`: version, algorithm (8 bits each), offset (64 bits), hash state and namespace (length
-/// of 32 bits, bytes), sums, sink (8 bits), bytes to the end. Everything up to `offset` is durable
-/// when the record is written.
+/// of 32 bits, bytes), since version 2 the owner (32 bytes), sums, sink (8 bits), bytes to the end.
+/// An upload without an owner has a record of version 1. Everything up to `offset` is durable when
+/// the record is written.
 #[derive(Clone)]
 pub struct UploadRecord {
-    pub namespace: Namespace,
+    pub home: UploadHome,
     pub algorithm: Algorithm,
     /// Bytes received.
     pub offset: u64,
@@ -256,11 +265,15 @@ pub struct UploadRecord {
 
 impl UploadRecord {
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Encoder::new(RECORD_VERSION);
+        let UploadHome { namespace, owner } = &self.home;
+        let mut out = Encoder::new(if owner.is_some() { OWNED_UPLOAD_VERSION } else { RECORD_VERSION });
         out.u8(self.algorithm as u8);
         out.u64(self.offset);
         out.bytes(&self.hash_state.0);
-        out.bytes(self.namespace.as_str().as_bytes());
+        out.bytes(namespace.as_str().as_bytes());
+        if let Some(owner) = owner {
+            out.rest(owner.as_bytes());
+        }
         self.sums.encode(&mut out);
         match &self.sink {
             UploadSink::Memory(bytes) => {
@@ -273,12 +286,21 @@ impl UploadRecord {
     }
 
     pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
-        let mut from = Decoder::new("upload", RECORD_VERSION, bytes)?;
+        let is_owned = bytes.first() == Some(&OWNED_UPLOAD_VERSION);
+        let mut from = Decoder::new("upload", if is_owned { OWNED_UPLOAD_VERSION } else { RECORD_VERSION }, bytes)?;
         let algorithm = Algorithm::from_code(from.u8()?).ok_or(from.malformed())?;
         let offset = from.u64()?;
         let hash_state = SavedState(from.bytes()?.to_vec());
         let namespace = std::str::from_utf8(from.bytes()?).ok().and_then(|text| Namespace::new(text).ok());
         let namespace = namespace.ok_or(from.malformed())?;
+        let owner = match is_owned {
+            true => Some(from.with(|rest| {
+                let (owner, rest) = rest.split_at_checked(UploadOwner::BYTES)?;
+                Some((UploadOwner::from_bytes(owner)?, rest))
+            })?),
+            false => None,
+        };
+        let home = UploadHome { namespace, owner };
         let sums = ChunkSums::decode(&mut from)?;
         let malformed = from.malformed();
         let sink = match (from.u8()?, from.rest()) {
@@ -286,7 +308,7 @@ impl UploadRecord {
             (2, []) => UploadSink::File,
             _ => return Err(malformed),
         };
-        Ok(UploadRecord { namespace, algorithm, offset, hash_state, sums, sink })
+        Ok(UploadRecord { home, algorithm, offset, hash_state, sums, sink })
     }
 }
 
@@ -334,7 +356,7 @@ mod tests {
         let leased = CandidateRecord { since: 4, told: Some(5) };
         assert_eq!(hex(&leased.encode()), "04000000000000000500000000000000");
         let upload = UploadRecord {
-            namespace: Namespace::new("a").expect("valid"),
+            home: UploadHome::from(&Namespace::new("a").expect("valid")),
             algorithm: Algorithm::Blake3,
             offset: 3,
             hash_state: SavedState(vec![7]),
@@ -343,6 +365,13 @@ mod tests {
         };
         let expected = "01030300000000000000010000000701000000611000000000c241243503000000000000000161626";
         assert_eq!(hex(&upload.encode()), format!("{expected}3"));
+        let owner = UploadOwner::from_bytes(&[0xcd; 32]);
+        let owned = UploadRecord { home: UploadHome { owner, ..upload.home.clone() }, ..upload };
+        let expected = format!(
+            "0203030000000000000001000000070100000061{}0000000000c24124350300000000000000016162633",
+            "cd".repeat(32)
+        );
+        assert_eq!(hex(&owned.encode()), expected);
     }
 
     #[test]
@@ -388,7 +417,7 @@ mod tests {
         let usage = UsageRecord { pulls: 1, pulled: Moment { unix_ms: 2, clock_ms: 3 } };
         let leased = CandidateRecord { since: 4, told: Some(u64::MAX) };
         let upload = UploadRecord {
-            namespace: Namespace::new("x").expect("valid"),
+            home: UploadHome::from(&Namespace::new("x").expect("valid")),
             algorithm: Algorithm::Sha256,
             offset: 70_000,
             hash_state: state,
@@ -400,8 +429,13 @@ mod tests {
         let allowance = AllowanceRecord { used: 7, max: 8 };
         assert_eq!(AllowanceRecord::decode(&allowance.encode()), Ok(allowance));
         assert_eq!(UsageRecord::decode(&usage.encode()), Ok(usage.clone()));
-        let back = UploadRecord::decode(&upload.encode()).expect("own bytes");
-        assert_eq!((back.offset, back.sink, back.hash_state), (70_000, UploadSink::File, upload.hash_state.clone()));
+        let owner = Some(UploadOwner::known_by(b"somebody"));
+        let owned = UploadRecord { home: UploadHome { owner, ..upload.home.clone() }, ..upload.clone() };
+        for record in [&upload, &owned] {
+            let back = UploadRecord::decode(&record.encode()).expect("own bytes");
+            assert_eq!((back.offset, back.sink, &back.hash_state), (70_000, UploadSink::File, &record.hash_state));
+            assert_eq!(back.home, record.home);
+        }
         for record in [leased, CandidateRecord { told: None, ..leased }] {
             assert_eq!(CandidateRecord::decode(&record.encode()), Ok(record));
         }
@@ -415,6 +449,7 @@ mod tests {
             (usage.encode(), |bytes| UsageRecord::decode(bytes).is_ok()),
             (JournalRecord { from: 1, synced: 2, sequence: 3 }.encode(), |bytes| JournalRecord::decode(bytes).is_ok()),
             (upload.encode(), |bytes| UploadRecord::decode(bytes).is_ok()),
+            (owned.encode(), |bytes| UploadRecord::decode(bytes).is_ok()),
         ] {
             for cut in 0..record.len() {
                 assert!(!accepts(&record[..cut]), "cut at {cut}");

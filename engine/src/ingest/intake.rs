@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{
-    UploadId,
+    UploadHome, UploadId,
     file::{FileSink, Means},
     hashing::{HashThreads, Lane, Passing},
     held::Held,
@@ -20,7 +20,6 @@ use crate::{
     error::{Error, Result},
     format::{BlobRecord, ChunkSums, Health, Placement, UploadRecord, UploadSink},
     io::{Handle, keep},
-    namespace::Namespace,
     schedule::{self, JoinHandle},
     store::Store,
 };
@@ -46,10 +45,10 @@ pub(super) struct Intake {
 
 /// Whose bytes these are.
 #[derive(Clone, Copy)]
-pub(super) struct Owner<'a> {
+pub(super) struct Whose<'a> {
     pub store: &'a Arc<Store>,
     pub id: UploadId,
-    pub namespace: &'a Namespace,
+    pub home: &'a UploadHome,
 }
 
 enum Sink {
@@ -156,8 +155,8 @@ impl Intake {
 
     /// Takes bytes. Cancel safe: what was taken will be hashed, summed and placed, the rest will not.
     /// `taken` is told after each part.
-    pub async fn append(&mut self, owner: Owner<'_>, mut bytes: &[u8], mut taken: impl FnMut(u64)) -> Result<()> {
-        let store = owner.store;
+    pub async fn append(&mut self, whose: Whose<'_>, mut bytes: &[u8], mut taken: impl FnMut(u64)) -> Result<()> {
+        let store = whose.store;
         let max = store.options.blob_bytes_max;
         if self.offset.saturating_add(bytes.len() as u64) > max {
             return Err(Error::TooLarge { what: "content", max });
@@ -175,7 +174,7 @@ impl Intake {
             taken(self.offset);
             bytes = later;
             if matches!(&self.sink, Sink::File(file) if file.is_flush()) {
-                self.checkpoint_if_due(owner).await?;
+                self.checkpoint_if_due(whose).await?;
             }
         }
         Ok(())
@@ -193,8 +192,8 @@ impl Intake {
 
     /// Writes a long upload down while it runs, so that a crash does not cost all of it. Only waits
     /// for buffers that are under way; syncing goes on beside the bytes that follow.
-    async fn checkpoint_if_due(&mut self, owner: Owner<'_>) -> Result<()> {
-        let interval = owner.store.options.checkpoint_bytes;
+    async fn checkpoint_if_due(&mut self, whose: Whose<'_>) -> Result<()> {
+        let interval = whose.store.options.checkpoint_bytes;
         let due = self.checkpoint_at.max(interval);
         if self.offset < due || self.checkpoint.as_ref().is_some_and(|running| !running.is_finished()) {
             return Ok(());
@@ -203,8 +202,8 @@ impl Intake {
         let Sink::File(file) = &mut self.sink else { return Ok(()) };
         file.land_all().await?;
         let handle = file.handle().clone();
-        let record = self.record(owner.namespace, UploadSink::File)?;
-        let (store, id, named) = (owner.store.clone(), owner.id, self.named);
+        let record = self.record(whose.home, UploadSink::File)?;
+        let (store, id, named) = (whose.store.clone(), whose.id, self.named);
         self.checkpoint = Some(schedule::spawn(async move {
             make_durable(&store, &handle, id, named, None).await?;
             put_record(&store, id, &record).await
@@ -283,7 +282,7 @@ impl Intake {
     }
 
     /// Makes what came so far durable and describes it. The upload can go on afterwards.
-    pub async fn checkpoint(&mut self, store: &Store, id: UploadId, namespace: &Namespace) -> Result<UploadRecord> {
+    pub async fn checkpoint(&mut self, store: &Store, id: UploadId, home: &UploadHome) -> Result<UploadRecord> {
         self.join_checkpoint().await?;
         self.forget_known();
         self.write_held(store).await?;
@@ -303,15 +302,15 @@ impl Intake {
             }
             Sink::Held(_) | Sink::Known(..) => unreachable!("written or forgotten above"),
         };
-        self.record(namespace, sink)
+        self.record(home, sink)
     }
 
     /// Describes an upload all of whose bytes are hashed.
-    fn record(&self, namespace: &Namespace, sink: UploadSink) -> Result<UploadRecord> {
+    fn record(&self, home: &UploadHome, sink: UploadSink) -> Result<UploadRecord> {
         self.lane.look(|passing| {
             assert_eq!(passing.bytes, self.offset, "a record counts no byte that its hash state does not have");
             UploadRecord {
-                namespace: namespace.clone(),
+                home: home.clone(),
                 algorithm: self.algorithm,
                 offset: self.offset,
                 hash_state: passing.hasher.save().unwrap_or(SavedState(Vec::new())),

@@ -10,10 +10,11 @@ use std::{
 
 use super::{
     crowd::{Crowd, UploadsMax},
+    home::UploadHome,
     intake::Intake,
 };
 use crate::{
-    Algorithm, Namespace,
+    Algorithm,
     collect::{Leases, QuietUpload},
     commit::decoded,
     error::{Error, Result, What},
@@ -74,7 +75,7 @@ pub struct UploadStatus {
 
 pub(super) struct Session {
     pub id: UploadId,
-    pub namespace: Namespace,
+    pub home: UploadHome,
     /// A writer holds the session.
     claimed: AtomicBool,
     pub offset: AtomicU64,
@@ -97,10 +98,10 @@ pub(super) struct State {
 }
 
 impl Session {
-    fn new(store: &Store, id: UploadId, namespace: Namespace, offset: u64, state: State) -> Self {
+    fn new(store: &Store, id: UploadId, home: UploadHome, offset: u64, state: State) -> Self {
         Session {
             id,
-            namespace,
+            home,
             claimed: AtomicBool::new(false),
             offset: AtomicU64::new(offset),
             touched_ms: AtomicU64::new(millis(store.options.environment.monotonic())),
@@ -160,24 +161,18 @@ pub(crate) struct Sessions {
 
 impl Sessions {
     /// Errors: `TooManyUploads`.
-    pub fn begin(
-        &self,
-        store: &Store,
-        namespace: &Namespace,
-        algorithm: Algorithm,
-        max: UploadsMax,
-    ) -> Result<UploadId> {
+    pub fn begin(&self, store: &Store, home: UploadHome, algorithm: Algorithm, max: UploadsMax) -> Result<UploadId> {
         let id = UploadId(store.options.environment.random());
         let intake = Some(Intake::new(algorithm, &store.hash_threads));
         let state = State { intake, dirty: true, ..State::default() };
-        self.insert(Session::new(store, id, namespace.clone(), 0, state), max)?;
+        self.insert(Session::new(store, id, home, 0, state), max)?;
         add(&store.counters.uploads_begun, 1);
         Ok(id)
     }
 
     fn insert(&self, session: Session, max: UploadsMax) -> Result<()> {
         let mut known = self.known.lock().expect("no panic holds it");
-        known.admit(&session.namespace, max)?;
+        known.admit(&session.home, max)?;
         known.insert(session);
         Ok(())
     }
@@ -206,7 +201,7 @@ impl Sessions {
             if sound {
                 let state = State { stored: true, ..State::default() };
                 // Whoever was told of it can go on with it, however many there may be by now.
-                self.insert(Session::new(store, id, record.namespace, record.offset, state), UploadsMax::UNLIMITED)?;
+                self.insert(Session::new(store, id, record.home, record.offset, state), UploadsMax::UNLIMITED)?;
             } else {
                 lost.push(id);
             }
@@ -221,23 +216,19 @@ impl Sessions {
         Ok(())
     }
 
-    fn find(&self, namespace: &Namespace, id: UploadId) -> Result<Arc<Session>> {
+    fn find(&self, home: &UploadHome, id: UploadId) -> Result<Arc<Session>> {
         let known = self.known.lock().expect("no panic holds it");
-        // Bound to its namespace: from another one it does not exist.
-        known
-            .get(id)
-            .filter(|session| session.namespace == *namespace)
-            .cloned()
-            .ok_or(Error::NotFound { what: What::Upload })
+        // Bound to its home: from another one it does not exist.
+        known.get(id).filter(|session| session.home == *home).cloned().ok_or(Error::NotFound { what: What::Upload })
     }
 
-    pub fn status(&self, namespace: &Namespace, id: UploadId) -> Result<UploadStatus> {
-        let session = self.find(namespace, id)?;
+    pub fn status(&self, home: &UploadHome, id: UploadId) -> Result<UploadStatus> {
+        let session = self.find(home, id)?;
         Ok(UploadStatus { offset: session.offset.load(Ordering::Acquire) })
     }
 
-    pub(super) fn claim(&self, store: &Store, namespace: &Namespace, id: UploadId) -> Result<Claim> {
-        Claim::new(self.find(namespace, id)?, store)
+    pub(super) fn claim(&self, store: &Store, home: &UploadHome, id: UploadId) -> Result<Claim> {
+        Claim::new(self.find(home, id)?, store)
     }
 
     pub(super) fn forget(&self, id: UploadId) {
@@ -282,7 +273,7 @@ impl Sessions {
         quiet
             .map(|session| QuietUpload {
                 id: session.id,
-                namespace: session.namespace.clone(),
+                namespace: session.home.namespace.clone(),
                 offset: session.offset.load(Ordering::Acquire),
                 since: session.touched_epoch.load(Ordering::Relaxed),
             })
@@ -325,7 +316,7 @@ async fn write_down(store: &Store, session: &Session, state: &mut State) -> Resu
     if state.dirty
         && let Some(intake) = &mut state.intake
     {
-        let record = intake.checkpoint(store, session.id, &session.namespace).await?;
+        let record = intake.checkpoint(store, session.id, &session.home).await?;
         session.offset.store(record.offset, Ordering::Release);
         put_record(store, session.id, &record).await?;
         state.stored = true;

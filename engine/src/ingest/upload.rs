@@ -5,13 +5,13 @@ use std::sync::{Arc, atomic::Ordering};
 use tokio::sync::OwnedMutexGuard;
 
 use super::{
-    UploadId,
-    intake::{Intake, Owner},
+    UploadHome, UploadId,
+    intake::{Intake, Whose},
     sealed::Sealed,
     session::{Claim, Sessions, State},
 };
 use crate::{
-    Digest, Namespace,
+    Digest,
     commit::decoded,
     error::{Error, Result, What},
     format::UploadRecord,
@@ -33,10 +33,10 @@ impl Upload {
     pub(crate) async fn resume(
         store: &Arc<Store>,
         sessions: &Sessions,
-        namespace: &Namespace,
+        home: &UploadHome,
         id: UploadId,
     ) -> Result<Self> {
-        let claim = sessions.claim(store, namespace, id)?;
+        let claim = sessions.claim(store, home, id)?;
         let mut state = claim.session.state.clone().lock_owned().await;
         if state.ended {
             return Err(Error::NotFound { what: What::Upload });
@@ -85,10 +85,10 @@ impl Upload {
     pub async fn append(&mut self, bytes: &[u8]) -> Result<()> {
         self.state.dirty = true;
         let session = &self.claim.session;
-        let owner = Owner { store: &self.store, id: session.id, namespace: &session.namespace };
+        let whose = Whose { store: &self.store, id: session.id, home: &session.home };
         let intake = self.state.intake.as_mut().expect("present while there is a writer");
         let before = intake.offset();
-        let appended = intake.append(owner, bytes, |taken| session.offset.store(taken, Ordering::Release)).await;
+        let appended = intake.append(whose, bytes, |taken| session.offset.store(taken, Ordering::Release)).await;
         add(&self.store.counters.bytes_received, intake.offset() - before);
         let has_checkpoint = intake.has_checkpoint();
         self.state.stored |= has_checkpoint;

@@ -2,7 +2,7 @@
 
 use std::{task::Poll, time::Duration};
 
-use orlop_engine::{Algorithm, Batch, Digest, Error, What};
+use orlop_engine::{Algorithm, Batch, Digest, Error, UploadHome, UploadOwner, UploadsMax, What};
 
 use crate::common::*;
 
@@ -23,6 +23,66 @@ async fn a_session_belongs_to_one_writer_and_one_namespace() {
     assert_eq!(writer.offset(), 5);
     writer.abandon().await.expect("abandoned");
     assert!(matches!(engine.upload_status(&ours, id).await, Err(Error::NotFound { .. })));
+    close_and_check(engine, root.path()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_is_its_owners_alone_also_after_a_restart() {
+    let root = tempfile::tempdir().expect("a directory");
+    let ns = namespace("shared");
+    let home = |owner: Option<&str>| UploadHome {
+        namespace: ns.clone(),
+        owner: owner.map(|name| UploadOwner::known_by(name.as_bytes())),
+    };
+    let owners = [None, Some("ann"), Some("ben")];
+    let variant = &real()[0];
+    let mut engine = open(root.path(), variant).await;
+    let mut ids = Vec::new();
+    for owner in owners {
+        let id = engine.begin(home(owner), Algorithm::Sha256).await.expect("begun");
+        let mut upload = engine.resume(home(owner), id).await.expect("resumed");
+        upload.append(b"12345").await.expect("appended");
+        drop(upload);
+        ids.push((id, owner));
+    }
+    for _ in 0..2 {
+        for (id, owner) in &ids {
+            for other in owners.iter().filter(|other| *other != owner) {
+                let unknown = engine.upload_status(home(*other), *id).await;
+                assert!(matches!(unknown, Err(Error::NotFound { what: What::Upload })), "{owner:?} {other:?}");
+                assert!(matches!(engine.resume(home(*other), *id).await, Err(Error::NotFound { what: What::Upload })));
+                assert!(matches!(engine.cancel(home(*other), *id).await, Err(Error::NotFound { what: What::Upload })));
+            }
+            assert_eq!(engine.upload_status(home(*owner), *id).await.expect("its own").offset, 5);
+        }
+        engine.close().await.expect("closed");
+        engine = open(root.path(), variant).await;
+    }
+    for (id, owner) in ids {
+        engine.cancel(home(owner), id).await.expect("its own");
+    }
+    close_and_check(engine, root.path()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_has_so_many_uploads_and_not_more_in_whatever_namespaces() {
+    let root = tempfile::tempdir().expect("a directory");
+    let engine = open(root.path(), &real().remove(0)).await;
+    let max = UploadsMax { of_owner: 2, ..UploadsMax::UNLIMITED };
+    let home = |namespace: &str, owner: Option<&[u8]>| UploadHome {
+        namespace: crate::common::namespace(namespace),
+        owner: owner.map(UploadOwner::known_by),
+    };
+    let begin = async |home: UploadHome| engine.begin_within(home, Algorithm::Sha256, max).await;
+    let first = begin(home("a", Some(b"ann"))).await.expect("one");
+    begin(home("b", Some(b"ann"))).await.expect("two");
+    assert!(matches!(begin(home("c", Some(b"ann"))).await, Err(Error::TooManyUploads { max: 2 })));
+    begin(home("c", Some(b"ben"))).await.expect("somebody else's");
+    for _ in 0..3 {
+        begin(home("a", None)).await.expect("nobody's");
+    }
+    engine.cancel(home("a", Some(b"ann")), first).await.expect("given up");
+    begin(home("c", Some(b"ann"))).await.expect("two again");
     close_and_check(engine, root.path()).await;
 }
 

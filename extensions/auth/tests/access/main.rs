@@ -5,3 +5,4 @@ mod logins;
 mod matrix;
 mod repositories;
 mod rig;
+mod uploads;

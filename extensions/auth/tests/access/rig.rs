@@ -50,7 +50,7 @@ pub struct Answer {
 }
 
 /// alice owns team-a, carol reads it, dave pushes new things to it, frank only moves its tags; bob owns team-b; erin
-/// is nobody; root administers. `open` can be read by everybody. Tags that begin with v never change in team-a.
+/// is nobody; root administers. `open` can be read by everybody, and everybody may do anything in `drop`. Tags that begin with v never change in team-a.
 pub fn policy() -> Policy {
     let rights = |user: &str, actions| Rights { users: vec![user.to_owned()], groups: Vec::new(), actions };
     let pattern = |text: &str| Pattern::new(text).expect("a pattern");
@@ -70,11 +70,13 @@ pub fn policy() -> Policy {
         ..Rules::default()
     };
     let open = Rules { default: READ, anonymous: READ, ..Rules::default() };
+    let drop_box = Rules { default: FULL, anonymous: FULL, ..Rules::default() };
     let repositories: Repositories = vec![
         (pattern("team-a/**"), team_a),
         (pattern("team-a/careful"), careful),
         (pattern("team-b/**"), team_b),
         (pattern("open/**"), open),
+        (pattern("drop/**"), drop_box),
     ];
     Policy::new(
         repositories,
