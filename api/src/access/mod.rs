@@ -69,6 +69,8 @@ pub enum Unidentified {
     Refused,
     /// Too many logins at once: 429.
     Busy,
+    /// Whoever knows does not answer: 503.
+    Unavailable,
 }
 
 /// Knows users and what they may do. It is asked for every request, so that its answers have to be quick; only
@@ -125,6 +127,7 @@ pub(crate) async fn admit(registry: &Registry, head: &Parts, route: &Route) -> R
         Ok(subject) => subject,
         Err(Unidentified::Refused) => return Err(unauthorized(&**access, head)),
         Err(Unidentified::Busy) => return Err(too_many_logins()),
+        Err(Unidentified::Unavailable) => return Err(logins_unavailable()),
     };
     if let Some(slot) = head.extensions.get::<SubjectSlot>() {
         slot.set(&subject);
@@ -197,6 +200,13 @@ fn unauthorized(access: &dyn Access, head: &Parts) -> Failure {
 fn too_many_logins() -> Failure {
     let message = "too many logins are being checked at once; try again soon";
     let failure = Failure::new(StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests, message);
+    failure.with(RETRY_AFTER, RETRY_SOON_SECONDS)
+}
+
+/// No refusal: whoever is told that his credentials are wrong looks for others instead of coming again.
+fn logins_unavailable() -> Failure {
+    let message = "the server that knows the users does not answer; try again soon";
+    let failure = Failure::new(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable, message);
     failure.with(RETRY_AFTER, RETRY_SOON_SECONDS)
 }
 

@@ -43,19 +43,36 @@ const FAIL_DELAY_SECONDS_MAX: u64 = 60;
 #[derive(Default)]
 pub struct Access {
     pub options: orlop_auth::Options,
+    #[cfg(feature = "ldap")]
+    pub ldap: Option<orlop_auth::ldap::LdapOptions>,
 }
 
 impl Access {
     /// Whether anybody is kept from anything.
     pub fn is_controlled(&self) -> bool {
-        self.options.htpasswd.is_some() || self.options.policy.is_some()
+        self.has_users() || self.options.policy.is_some()
+    }
+
+    /// Whether anybody can show who he is.
+    fn has_users(&self) -> bool {
+        #[cfg(feature = "ldap")]
+        if self.ldap.is_some() {
+            return true;
+        }
+        self.options.htpasswd.is_some()
     }
 
     /// Reads the files that the options name. `None` if everybody may do everything.
     /// Errors: a file that cannot be used.
-    pub fn open(self) -> Result<Option<Auth>, Failure> {
+    #[cfg_attr(not(feature = "ldap"), expect(unused_mut, reason = "nothing is added to the options"))]
+    pub fn open(mut self) -> Result<Option<Auth>, Failure> {
         if !self.is_controlled() {
             return Ok(None);
+        }
+        #[cfg(feature = "ldap")]
+        if let Some(ldap) = &self.ldap {
+            let unusable = |error| Failure::new(Exit::Configuration, format!("\"{}\": {error}", super::ldap::KEY));
+            self.options.ldap = Some(orlop_auth::ldap::Ldap::open(ldap).map_err(unusable)?);
         }
         let unusable = |error| Failure::new(Exit::Configuration, format!("\"{HTPASSWD}\": {error}"));
         Auth::open(self.options).map(Some).map_err(unusable)
@@ -64,7 +81,7 @@ impl Access {
     /// What the operator should know of keys that are right each by itself.
     pub fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
-        let has_users = self.options.htpasswd.is_some();
+        let has_users = self.has_users();
         if self.options.realm.is_some() && !has_users {
             notes.push("http.realm is never shown: nobody is asked for credentials without authentication".to_owned());
         }
@@ -309,7 +326,6 @@ mod tests {
             (r#"{"auth": {"failDelay": 61}}"#, "0 to 60"),
             (r#"{"auth": {"htpasswd": {"path": ""}}}"#, "the path is empty"),
             (r#"{"auth": {"htpasswd": {"file": "x"}}}"#, "http.auth.htpasswd.path"),
-            (r#"{"auth": {"ldap": {"address": "x"}}}"#, "LDAP"),
             (r#"{"externalUrl": "registry.example.org"}"#, "https://"),
         ] {
             let Err(error) = parse(&format!(r#"{{"http": {text}}}"#)) else { panic!("accepted: {text}") };

@@ -11,6 +11,8 @@ use tracing::level_filters::LevelFilter;
 
 #[cfg(feature = "auth")]
 use super::access;
+#[cfg(feature = "ldap")]
+use super::ldap;
 use super::{
     Config, address, collection,
     duration::{self, GoDuration},
@@ -115,6 +117,8 @@ pub const TREES: &[Tree] = &[
     Tree { path: retention::KEY, set: retention::set },
     Tree { path: quotas::KEY, set: quotas::set },
     Tree { path: scrub::KEY, set: scrub::set },
+    #[cfg(feature = "ldap")]
+    Tree { path: ldap::KEY, set: ldap::set },
     #[cfg(feature = "auth")]
     Tree { path: access::KEY, set: access::set },
 ];
@@ -135,8 +139,8 @@ pub const UNSUPPORTED: &[(&str, &str)] = &[
     ("http.auth", "a build without authentication"),
     #[cfg(not(feature = "auth"))]
     ("http.accessControl", "a build without access control"),
-    #[cfg(feature = "auth")]
-    ("http.auth.ldap", "LDAP"),
+    #[cfg(all(feature = "auth", not(feature = "ldap")))]
+    ("http.auth.ldap", "a build without LDAP"),
     #[cfg(feature = "auth")]
     ("http.auth.bearer", "tokens of other issuers"),
     #[cfg(feature = "auth")]

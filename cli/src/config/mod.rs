@@ -20,6 +20,8 @@ mod collection;
 mod duration;
 mod error;
 mod keys;
+#[cfg(feature = "ldap")]
+mod ldap;
 mod limits;
 mod memory;
 mod nearest;

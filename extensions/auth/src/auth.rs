@@ -12,6 +12,8 @@ use std::{
 use http::{HeaderValue, header::AUTHORIZATION, request::Parts};
 use orlop_api::access::{Access, Action, Actions, Identifying, Subject, Unidentified};
 
+#[cfg(feature = "ldap")]
+use crate::ldap::Ldap;
 use crate::{
     challenge::{self, Origin, TOKEN_PATH},
     credentials::{Credentials, Malformed},
@@ -29,6 +31,9 @@ const DELAYED_MAX: usize = 1024;
 pub struct Options {
     /// A file of users with the hashes of their passwords.
     pub htpasswd: Option<PathBuf>,
+    /// A directory that knows users.
+    #[cfg(feature = "ldap")]
+    pub ldap: Option<Arc<Ldap>>,
     /// What users may do. Without it they may do everything, and others nothing.
     pub policy: Option<Policy>,
     /// What people are shown when they are asked for a password.
@@ -42,6 +47,8 @@ pub struct Options {
 /// Knows users and what they may do.
 pub struct Auth {
     htpasswd: Option<Arc<Htpasswd>>,
+    #[cfg(feature = "ldap")]
+    ldap: Option<Arc<Ldap>>,
     policy: Option<Policy>,
     realm: HeaderValue,
     fail_delay: Duration,
@@ -54,19 +61,21 @@ pub struct Auth {
 impl Auth {
     /// Errors: a file that cannot be used.
     pub fn open(options: Options) -> Result<Self, HtpasswdError> {
-        let Options { htpasswd, policy, realm, fail_delay, external_url } = options;
-        let htpasswd = htpasswd.as_deref().map(Htpasswd::open).transpose()?;
-        let is_mixed = htpasswd.is_some() && policy.as_ref().is_some_and(Policy::is_open);
-        let realm = realm.filter(|realm| !realm.is_empty());
-        Ok(Auth {
+        let realm = options.realm.filter(|realm| !realm.is_empty());
+        let mut auth = Auth {
             realm: challenge::basic(realm.as_deref().unwrap_or(challenge::REALM_DEFAULT)),
-            tokens: is_mixed.then(Tokens::new),
-            htpasswd,
-            policy,
-            fail_delay,
+            tokens: None,
+            htpasswd: options.htpasswd.as_deref().map(Htpasswd::open).transpose()?,
+            #[cfg(feature = "ldap")]
+            ldap: options.ldap,
+            policy: options.policy,
+            fail_delay: options.fail_delay,
             delayed: AtomicUsize::new(0),
-            external_url,
-        })
+            external_url: options.external_url,
+        };
+        let is_mixed = auth.knows_users() && auth.policy.as_ref().is_some_and(Policy::is_open);
+        auth.tokens = is_mixed.then(Tokens::new);
+        Ok(auth)
     }
 
     async fn subject(&self, head: &Parts) -> Result<Subject, Unidentified> {
@@ -89,6 +98,10 @@ impl Auth {
 
     /// As in zot: where nobody can show who he is, nobody is asked to.
     fn knows_users(&self) -> bool {
+        #[cfg(feature = "ldap")]
+        if self.ldap.is_some() {
+            return true;
+        }
         self.htpasswd.is_some()
     }
 
@@ -100,16 +113,25 @@ impl Auth {
         {
             return Ok(Some(Subject::user(user, Vec::new())));
         }
+        #[cfg(feature = "ldap")]
+        if let Some(ldap) = &self.ldap
+            && let Some(subject) = ldap.user(user, password).await?
+        {
+            return Ok(Some(subject));
+        }
         Ok(None)
     }
 
     /// Whom a token stands for. Errors: too many logins at once.
     async fn by_token(&self, token: &str) -> Result<Option<Subject>, Unidentified> {
-        if let (Some(tokens), Some(htpasswd)) = (&self.tokens, &self.htpasswd) {
-            htpasswd.refresh().await;
-            match tokens.read(token, |user| htpasswd.hash_of(user)) {
+        if let Some(tokens) = &self.tokens {
+            if let Some(htpasswd) = &self.htpasswd {
+                htpasswd.refresh().await;
+            }
+            match tokens.read(token, |user| self.htpasswd.as_ref()?.hash_of(user)) {
                 Some(Bearer::Anonymous) => return Ok(Some(Subject::anonymous())),
                 Some(Bearer::User(user)) => return Ok(Some(Subject::user(&user, Vec::new()))),
+                Some(Bearer::Held(subject)) => return Ok(Some(subject)),
                 None => {}
             }
         }
@@ -183,7 +205,7 @@ impl Access for Auth {
         if !subject.is_anonymous() {
             return true;
         }
-        let is_open = self.htpasswd.is_none() || self.policy.as_ref().is_some_and(Policy::is_open);
+        let is_open = !self.knows_users() || self.policy.as_ref().is_some_and(Policy::is_open);
         // With a token for nobody it has been here before.
         let has_token = head.headers.contains_key(AUTHORIZATION);
         is_open && (self.tokens.is_none() || has_token || !challenge::is_docker(head))
@@ -199,10 +221,12 @@ impl Access for Auth {
     }
 
     fn token(&self, subject: &Subject) -> Option<String> {
-        let (tokens, htpasswd) = (self.tokens.as_ref()?, self.htpasswd.as_ref()?);
+        let tokens = self.tokens.as_ref()?;
         match subject.name() {
-            Some(user) => Some(tokens.document(Some(user), &htpasswd.hash_of(user)?)),
             None => Some(tokens.document(None, "")),
+            // Never more than what it was asked for with.
+            Some(_) if subject.evidence::<Evidence>().is_some() => Some(tokens.document_of(subject)),
+            Some(user) => Some(tokens.document(Some(user), &self.htpasswd.as_ref()?.hash_of(user)?)),
         }
     }
 }

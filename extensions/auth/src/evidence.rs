@@ -10,9 +10,19 @@ use crate::pattern::Pattern;
 /// What is remembered of a request beside its subject.
 #[derive(Debug, Clone, Default)]
 pub struct Evidence {
+    pub source: Source,
     pub extent: Extent,
     /// The claims of a token (RFC 7519 section 4), for conditions of policies.
     pub claims: Option<Arc<Map<String, Value>>>,
+}
+
+/// Where somebody is known from. Whoever comes without evidence is of the file of users.
+#[derive(Debug, Clone, Default)]
+pub enum Source {
+    #[default]
+    Elsewhere,
+    /// An LDAP directory.
+    Directory,
 }
 
 /// How far a credential goes.

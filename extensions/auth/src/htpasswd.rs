@@ -20,7 +20,7 @@ use orlop_api::access::Unidentified;
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
 use crate::{
-    logins::Logins,
+    logins::{Logins, Waits},
     users::{UserError, Users},
 };
 
@@ -112,7 +112,7 @@ impl Htpasswd {
 
     /// Hashes on a thread that may be busy for long.
     async fn check(&self, state: Arc<State>, user: &str, password: &str) -> Result<bool, Unidentified> {
-        let _waits = Waits::begin(&self.waiting)?;
+        let _waits = Waits::begin(&self.waiting, WAITING_MAX)?;
         let permit = self.hashing.clone().acquire_owned().await.map_err(|_| Unidentified::Busy)?;
         let (user, password) = (user.to_owned(), password.to_owned());
         let hashed = spawn_blocking(move || {
@@ -157,25 +157,6 @@ impl Htpasswd {
             }
             Err(error) => tracing::error!(%error, "the users stay as they were"),
         }
-    }
-}
-
-/// A place among those that wait for their hash.
-struct Waits<'a>(&'a AtomicUsize);
-
-impl<'a> Waits<'a> {
-    fn begin(waiting: &'a AtomicUsize) -> Result<Self, Unidentified> {
-        let waits = Waits(waiting);
-        match waiting.fetch_add(1, Ordering::Relaxed) {
-            WAITING_MAX.. => Err(Unidentified::Busy),
-            _ => Ok(waits),
-        }
-    }
-}
-
-impl Drop for Waits<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

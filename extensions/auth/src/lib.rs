@@ -4,6 +4,7 @@
 //!   head of a request
 //!     v credentials  what it brings: nothing, a name with a password, a token
 //!     v htpasswd     users of a file   users  its lines   hash  their passwords   logins  those that were right
+//!     v ldap         users of a directory
 //!     v tokens       what stands for a password for a while
 //!     v evidence     what a credential says beside the name: how far it goes, and what it claims
 //!     v challenge    what a client is told that has to say who it is
@@ -22,18 +23,22 @@ mod credentials;
 mod evidence;
 mod hash;
 mod htpasswd;
+#[cfg(feature = "ldap")]
+pub mod ldap;
 mod logins;
 #[cfg(feature = "outbound")]
 mod outbound;
 mod pattern;
 mod policy;
+#[cfg(any(feature = "outbound", feature = "ldap"))]
+mod roots;
 mod tokens;
 mod users;
 
 pub use auth::{Auth, Options};
 pub use challenge::{Origin, OriginError};
 pub use credentials::{Credentials, Malformed};
-pub use evidence::{Evidence, Extent, Reach, Scopes};
+pub use evidence::{Evidence, Extent, Reach, Scopes, Source};
 pub use htpasswd::HtpasswdError;
 #[cfg(feature = "outbound")]
 pub use outbound::{Outbound, OutboundError};

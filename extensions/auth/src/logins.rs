@@ -2,6 +2,9 @@
 //!
 //! What is kept of a login is a hash under a key that no other process has: it is worth nothing outside of this one.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use orlop_api::access::Unidentified;
 use quick_cache::sync::Cache;
 
 /// The most logins that are kept, at some 100 bytes each.
@@ -24,17 +27,47 @@ pub fn random_key() -> [u8; KEY_BYTES] {
     key
 }
 
-/// The logins with one state of a file: when that changes they are all forgotten.
-pub struct Logins {
+/// The logins with one state of whatever knows the users, and what it said of them: when that changes they are all
+/// forgotten.
+pub struct Logins<V = ()> {
     key: [u8; KEY_BYTES],
-    known: Cache<[u8; KEY_BYTES], ()>,
+    known: Cache<[u8; KEY_BYTES], V>,
 }
 
-impl Logins {
+impl<V: Clone> Logins<V> {
     pub fn new() -> Self {
         Logins { key: random_key(), known: Cache::new(LOGINS_MAX) }
     }
 
+    /// What was said of this login before, while it `holds`, or is said of it now by `check`; `None` if the login is
+    /// wrong. Of many equal ones at the same time one is checked and the others wait for it.
+    ///
+    /// Errors: those of `check`.
+    pub async fn known<E>(
+        &self,
+        user: &str,
+        password: &str,
+        holds: impl Fn(&V) -> bool,
+        check: impl Future<Output = Result<Option<V>, E>>,
+    ) -> Result<Option<V>, E> {
+        // No name has a NUL, so that no two logins are written alike.
+        let login = blake3::keyed_hash(&self.key, [user, "\0", password].concat().as_bytes());
+        self.known.remove_if(login.as_bytes(), |said| !holds(said));
+        match self.known.get_value_or_guard_async(login.as_bytes()).await {
+            Ok(said) => Ok(Some(said)),
+            Err(place) => {
+                let said = check.await?;
+                if let Some(said) = &said {
+                    // It fails only if somebody else put the same there meanwhile.
+                    let _ = place.insert(said.clone());
+                }
+                Ok(said)
+            }
+        }
+    }
+}
+
+impl Logins {
     /// Whether this login was right before, or is now, as `check` says. Of many equal ones at the same time one is
     /// checked and the others wait for it.
     ///
@@ -45,19 +78,28 @@ impl Logins {
         password: &str,
         check: impl Future<Output = Result<bool, E>>,
     ) -> Result<bool, E> {
-        // No name has a NUL, so that no two logins are written alike.
-        let login = blake3::keyed_hash(&self.key, [user, "\0", password].concat().as_bytes());
-        match self.known.get_value_or_guard_async(login.as_bytes()).await {
-            Ok(()) => Ok(true),
-            Err(place) => {
-                let is_right = check.await?;
-                if is_right {
-                    // It fails only if somebody else put the same there meanwhile.
-                    let _ = place.insert(());
-                }
-                Ok(is_right)
-            }
+        let check = async { Ok(check.await?.then_some(())) };
+        Ok(self.known(user, password, |()| true, check).await?.is_some())
+    }
+}
+
+/// A place among those that wait for their login to be checked.
+pub struct Waits<'a>(&'a AtomicUsize);
+
+impl<'a> Waits<'a> {
+    /// Errors: `Busy` if `waiting_max` wait already.
+    pub fn begin(waiting: &'a AtomicUsize, waiting_max: usize) -> Result<Self, Unidentified> {
+        let waits = Waits(waiting);
+        match waiting.fetch_add(1, Ordering::Relaxed) < waiting_max {
+            true => Ok(waits),
+            false => Err(Unidentified::Busy),
         }
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -69,7 +111,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_right_is_checked_once_and_what_was_wrong_each_time() {
-        let logins = Logins::new();
+        let logins = Logins::<()>::new();
         let checks = Cell::new(0);
         let ask = async |user, password, outcome: Result<bool, ()>| {
             let check = async {
@@ -89,5 +131,16 @@ mod tests {
         }
         assert_eq!(checks.get(), 6);
         assert_ne!(random_key(), random_key());
+    }
+
+    #[tokio::test]
+    async fn what_does_not_hold_any_more_is_checked_again() {
+        let logins = Logins::new();
+        let ask = async |holds: bool, said| logins.known("a", "b", |_| holds, async { Ok::<_, ()>(said) }).await;
+        assert_eq!(ask(true, Some(1)).await, Ok(Some(1)));
+        assert_eq!(ask(true, Some(2)).await, Ok(Some(1)), "it is known");
+        assert_eq!(ask(false, Some(3)).await, Ok(Some(3)));
+        assert_eq!(ask(false, None).await, Ok(None));
+        assert_eq!(ask(true, Some(4)).await, Ok(Some(4)), "nothing is known of a wrong one");
     }
 }

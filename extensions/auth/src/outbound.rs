@@ -14,11 +14,9 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use rustls::{
-    ClientConfig, RootCertStore,
-    crypto::aws_lc_rs,
-    pki_types::{CertificateDer, pem::PemObject},
-};
+use rustls::{ClientConfig, crypto::aws_lc_rs};
+
+use crate::roots;
 
 /// How long a request may take, from looking up the name to the last byte of the answer.
 const TIME_MAX: Duration = Duration::from_secs(10);
@@ -51,22 +49,10 @@ impl Outbound {
     ///
     /// Errors: the file cannot be read, or has no certificate.
     pub fn new(authorities: Option<&Path>) -> io::Result<Self> {
-        let mut roots = RootCertStore::empty();
         // A system without roots of its own can still reach what the file vouches for.
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        let mut roots = roots::of_system();
         if let Some(path) = authorities {
-            let invalid = |reason: &dyn std::fmt::Display| {
-                io::Error::new(io::ErrorKind::InvalidInput, format!("{}: {reason}", path.display()))
-            };
-            let certificates = CertificateDer::pem_file_iter(path)
-                .and_then(|entries| entries.collect::<Result<Vec<_>, _>>())
-                .map_err(|error| invalid(&format_args!("cannot be read as PEM certificates: {error}")))?;
-            if certificates.is_empty() {
-                return Err(invalid(&"holds no certificate, expected at least one CERTIFICATE section"));
-            }
-            for certificate in certificates {
-                roots.add(certificate).map_err(|error| invalid(&error))?;
-            }
+            roots.extend(roots::of_file(path)?.roots);
         }
         let tls = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()

@@ -10,6 +10,8 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use orlop_api::access::Subject;
+use quick_cache::sync::Cache;
 use serde_json::json;
 
 use crate::logins::{KEY_BYTES, random_key};
@@ -23,21 +25,33 @@ const EXPIRY_BYTES: usize = 8;
 /// Bytes of what nobody else can compute.
 const SEAL_BYTES: usize = 32;
 
+/// The most subjects that are held for their tokens, at some 300 bytes each: beyond it the holders of old ones ask
+/// again.
+const HELD_MAX: usize = 16 << 10;
+
+/// What the place of a subject that is held begins with in the place of a user's name: no user has it in his.
+const HELD: char = '\0';
+
 /// Makes tokens and knows its own.
 pub struct Tokens {
     key: [u8; KEY_BYTES],
+    /// Whom tokens stand for that are not of the file of users.
+    held: Cache<String, Subject>,
 }
 
 /// Whom a token stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Bearer {
     Anonymous,
+    /// A user of the file.
     User(String),
+    /// Whoever it was made for.
+    Held(Subject),
 }
 
 impl Tokens {
     pub fn new() -> Self {
-        Tokens { key: random_key() }
+        Tokens { key: random_key(), held: Cache::new(HELD_MAX) }
     }
 
     /// The answer of the token endpoint. `secret` is the hash of the user's password: a token ends with it.
@@ -45,6 +59,18 @@ impl Tokens {
         let now = SystemTime::now();
         let token = self.token(user.unwrap_or_default(), secret, seconds(now + LIFETIME));
         json!({ "token": token, "access_token": token, "expires_in": LIFETIME.as_secs() }).to_string()
+    }
+
+    /// The answer of the token endpoint to somebody who is not of the file of users: the token stands for him with
+    /// all that is known of him now, his groups and how far his credentials go.
+    pub fn document_of(&self, subject: &Subject) -> String {
+        let place = random_key()[..16].iter().fold(String::from(HELD), |mut text, byte| {
+            // Writing to a string does not fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        });
+        self.held.insert(place.clone(), subject.clone());
+        self.document(Some(&place), "")
     }
 
     fn token(&self, user: &str, secret: &str, expiry: u64) -> String {
@@ -69,11 +95,15 @@ impl Tokens {
         let (expiry, rest) = bytes.split_first_chunk::<EXPIRY_BYTES>()?;
         let (seal, user) = rest.split_first_chunk::<SEAL_BYTES>()?;
         let user = std::str::from_utf8(user).ok()?;
-        let secret = if user.is_empty() { String::new() } else { secret_of(user)? };
+        let is_held = user.starts_with(HELD);
+        let secret = if user.is_empty() || is_held { String::new() } else { secret_of(user)? };
         // Compares in constant time, as blake3's hashes do.
         let is_ours = self.seal(expiry, user, &secret) == *seal;
         if !is_ours || u64::from_be_bytes(*expiry) < seconds(now) {
             return None;
+        }
+        if is_held {
+            return self.held.get(user).map(Bearer::Held);
         }
         Some(if user.is_empty() { Bearer::Anonymous } else { Bearer::User(user.to_owned()) })
     }
@@ -123,6 +153,19 @@ mod tests {
         assert_eq!(Tokens::new().read_at(&token, secret_of, now), None, "of another process");
         let nobody = tokens.token("", "", seconds(now) + 10);
         assert_eq!(tokens.read_at(&nobody, secret_of, now), Some(Bearer::Anonymous));
+    }
+
+    /// The others come with groups and with limits, which a name alone would lose.
+    #[test]
+    fn a_token_stands_for_others_with_all_that_is_known_of_them() {
+        let tokens = Tokens::new();
+        let subject = Subject::user("alice", vec!["team".into()]).with_evidence(std::sync::Arc::new(7_u8));
+        let document: serde_json::Value = serde_json::from_str(&tokens.document_of(&subject)).expect("JSON");
+        let token = document["token"].as_str().expect("a text");
+        let Some(Bearer::Held(read)) = tokens.read(token, secret_of) else { panic!("it is known") };
+        assert!(read == subject && read.evidence::<u8>() == Some(&7));
+        assert_eq!(tokens.read_at(token, secret_of, SystemTime::now() + LIFETIME * 2), None, "it is over");
+        assert_eq!(Tokens::new().read(token, secret_of), None, "of another process");
     }
 
     #[test]

@@ -1,8 +1,12 @@
 //! A registry with users and policies, over real sockets: the matrix of permissions, and what depends on what is
 //! stored.
 
+#[cfg(feature = "ldap")]
+mod ldap;
 mod logins;
 mod matrix;
 mod repositories;
 mod rig;
+#[cfg(feature = "ldap")]
+mod slapd;
 mod uploads;

@@ -127,7 +127,11 @@ impl Rig {
         let directory = tempfile::tempdir().expect("a directory");
         let htpasswd = directory.path().join("htpasswd");
         std::fs::write(&htpasswd, USERS.map(line).concat()).expect("written");
-        let options = Options { htpasswd: Some(htpasswd), policy, fail_delay, ..Options::default() };
+        Rig::open(directory, Options { htpasswd: Some(htpasswd), policy, fail_delay, ..Options::default() }).await
+    }
+
+    /// With users of any kind, and a store in `directory`.
+    pub async fn open(directory: TempDir, options: Options) -> Self {
         let auth = Auth::open(options).expect("usable");
         let options =
             orlop_engine::Options { backend: Backend::Threads, index: IndexKind::Memory, ..Default::default() };

@@ -1,0 +1,32 @@
+//! Authorities whose certificates are believed.
+
+use std::{fmt::Display, io, path::Path};
+
+use rustls::{
+    RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject},
+};
+
+/// Those of the system. There may be none.
+pub fn of_system() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    roots
+}
+
+/// Those of a file in PEM form. Errors: it cannot be read, or has no certificate.
+pub fn of_file(path: &Path) -> io::Result<RootCertStore> {
+    let invalid =
+        |reason: &dyn Display| io::Error::new(io::ErrorKind::InvalidInput, format!("{}: {reason}", path.display()));
+    let certificates = CertificateDer::pem_file_iter(path)
+        .and_then(|entries| entries.collect::<Result<Vec<_>, _>>())
+        .map_err(|error| invalid(&format_args!("cannot be read as PEM certificates: {error}")))?;
+    if certificates.is_empty() {
+        return Err(invalid(&"holds no certificate, expected at least one CERTIFICATE section"));
+    }
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates {
+        roots.add(certificate).map_err(|error| invalid(&error))?;
+    }
+    Ok(roots)
+}
