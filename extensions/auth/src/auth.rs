@@ -9,15 +9,19 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderValue, header::AUTHORIZATION, request::Parts};
-use orlop_api::access::{Access, Action, Actions, Identifying, Subject, Unidentified};
+use http::{HeaderMap, HeaderValue, StatusCode, header::AUTHORIZATION, request::Parts};
+use orlop_api::access::{Access, AccountCall, Action, Actions, Answering, Identifying, Subject, Unidentified, Ways};
 
+#[cfg(feature = "openid")]
+use crate::openid::Providers;
 use crate::{
+    browser::{Browser, is_interface},
     challenge::{self, Origin, TOKEN_PATH},
     credentials::{Credentials, Malformed},
     evidence::{Evidence, Extent},
     htpasswd::{Htpasswd, HtpasswdError},
     policy::Policy,
+    sessions::Sessions,
     tokens::{Bearer, Tokens},
 };
 
@@ -37,6 +41,13 @@ pub struct Options {
     pub fail_delay: Duration,
     /// Where clients reach the registry, if it is not where it listens.
     pub external_url: Option<Origin>,
+    /// Sessions of browsers; those that are given here go on when the options change. Default: new ones.
+    pub sessions: Option<Arc<Sessions>>,
+    /// Cookies are for TLS only, also where a proxy ends it.
+    pub secure_sessions: bool,
+    /// Where browsers can log in.
+    #[cfg(feature = "openid")]
+    pub providers: Option<Providers>,
 }
 
 /// Knows users and what they may do.
@@ -47,6 +58,7 @@ pub struct Auth {
     fail_delay: Duration,
     delayed: AtomicUsize,
     external_url: Option<Origin>,
+    browser: Browser,
     /// Where some may come in without credentials and others have to show some.
     tokens: Option<Tokens>,
 }
@@ -54,11 +66,19 @@ pub struct Auth {
 impl Auth {
     /// Errors: a file that cannot be used.
     pub fn open(options: Options) -> Result<Self, HtpasswdError> {
-        let Options { htpasswd, policy, realm, fail_delay, external_url } = options;
+        let Options { htpasswd, policy, realm, fail_delay, external_url, .. } = options;
         let htpasswd = htpasswd.as_deref().map(Htpasswd::open).transpose()?;
         let is_mixed = htpasswd.is_some() && policy.as_ref().is_some_and(Policy::is_open);
         let realm = realm.filter(|realm| !realm.is_empty());
+        let browser = Browser {
+            sessions: options.sessions.unwrap_or_else(|| Arc::new(Sessions::new())),
+            is_secure: options.secure_sessions,
+            external_url: external_url.clone(),
+            #[cfg(feature = "openid")]
+            providers: options.providers,
+        };
         Ok(Auth {
+            browser,
             realm: challenge::basic(realm.as_deref().unwrap_or(challenge::REALM_DEFAULT)),
             tokens: is_mixed.then(Tokens::new),
             htpasswd,
@@ -74,7 +94,7 @@ impl Auth {
             return Ok(Subject::anonymous());
         }
         let subject = match Credentials::of(&head.headers) {
-            Ok(Credentials::None) => Some(Subject::anonymous()),
+            Ok(Credentials::None) => Some(self.by_session(head).await?),
             Ok(Credentials::Password { user, password }) => self.by_password(&user, &password).await?,
             // A token for a token would have no end.
             Ok(Credentials::Token(_)) if head.uri.path() == TOKEN_PATH => None,
@@ -89,7 +109,21 @@ impl Auth {
 
     /// As in zot: where nobody can show who he is, nobody is asked to.
     fn knows_users(&self) -> bool {
-        self.htpasswd.is_some()
+        self.htpasswd.is_some() || self.browser.has_providers()
+    }
+
+    /// Whose session a browser has; nobody in particular if it has none. Errors: a change that may be forged.
+    async fn by_session(&self, head: &Parts) -> Result<Subject, Unidentified> {
+        if let Some(htpasswd) = self.htpasswd.as_ref().filter(|_| is_interface(head)) {
+            htpasswd.refresh().await;
+        }
+        let session = self.browser.session(head, |user| self.secret_of(user))?;
+        Ok(session.map_or(Subject::anonymous(), |session| Subject::user(&session.user, session.groups)))
+    }
+
+    /// What stands for the password of a user, where that is known here.
+    fn secret_of(&self, user: &str) -> Option<String> {
+        self.htpasswd.as_ref()?.hash_of(user)
     }
 
     /// Whose name and password these are. The ways are tried one after the other, those on this machine first.
@@ -183,19 +217,40 @@ impl Access for Auth {
         if !subject.is_anonymous() {
             return true;
         }
-        let is_open = self.htpasswd.is_none() || self.policy.as_ref().is_some_and(Policy::is_open);
+        let is_open = !self.knows_users() || self.policy.as_ref().is_some_and(Policy::is_open);
         // With a token for nobody it has been here before.
         let has_token = head.headers.contains_key(AUTHORIZATION);
         is_open && (self.tokens.is_none() || has_token || !challenge::is_docker(head))
     }
 
     fn challenges(&self, head: &Parts) -> Vec<HeaderValue> {
+        if is_interface(head) {
+            // Asked like this, a browser would ask for a password itself, in a window of its own.
+            return Vec::new();
+        }
         let takes_token = head.uri.path() != TOKEN_PATH && (challenge::is_docker(head) || brings_token(head));
         let bearer = match &self.tokens {
             Some(_) if takes_token => challenge::bearer(head, self.external_url.as_ref()),
             _ => None,
         };
         vec![bearer.unwrap_or_else(|| self.realm.clone())]
+    }
+
+    fn ways(&self) -> Ways {
+        Ways {
+            password: self.htpasswd.is_some(),
+            #[cfg(feature = "openid")]
+            providers: self.browser.providers.as_ref().map(Providers::labels).unwrap_or_default(),
+            ..Ways::default()
+        }
+    }
+
+    fn settle(&self, subject: &Subject, head: &Parts, status: StatusCode, headers: &mut HeaderMap) {
+        self.browser.settle(subject, head, status, headers, |user| self.secret_of(user));
+    }
+
+    fn account<'a>(&'a self, call: AccountCall<'a>) -> Answering<'a> {
+        Box::pin(self.browser.account(call))
     }
 
     fn token(&self, subject: &Subject) -> Option<String> {
