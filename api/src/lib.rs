@@ -21,6 +21,7 @@
 
 pub mod access;
 mod body;
+mod cors;
 pub mod document;
 mod handlers;
 pub mod health;
@@ -34,5 +35,6 @@ mod router;
 pub mod server;
 
 pub use body::{BodyError, ResponseBody};
+pub use cors::{Cors, CorsError};
 pub use maintenance::{Document, Maintenance, Operators};
 pub use registry::{Policy, Registry};

@@ -12,8 +12,9 @@ use http::{Method, Request, Response};
 use orlop_engine::Engine;
 
 use crate::{
-    access::{self, Access, Grant},
+    access::{self, Access, Grant, Subject, SubjectSlot},
     body::ResponseBody,
+    cors::Cors,
     handlers::{
         incoming::{self, Incoming},
         scope::{self, Scope},
@@ -54,6 +55,8 @@ pub struct Registry {
     pub(crate) maintenance: Arc<OnceLock<Arc<dyn Maintenance>>>,
     /// `None`: everybody may do everything.
     pub(crate) access: Option<access::Shared>,
+    /// `None`: pages of other origins may not read answers.
+    cors: Option<Arc<Cors>>,
     repeats: bool,
 }
 
@@ -81,6 +84,7 @@ impl Registry {
             metrics,
             maintenance,
             access: None,
+            cors: None,
             repeats: true,
         }
     }
@@ -105,6 +109,12 @@ impl Registry {
         Registry { access: Some(access), ..self }
     }
 
+    /// Lets pages of other origins read answers.
+    #[must_use]
+    pub fn with_cors(self, cors: Cors) -> Self {
+        Registry { cors: Some(Arc::new(cors)), ..self }
+    }
+
     /// Binds a server for this registry. Port 0 lets the system choose; without `tls` it serves
     /// plain HTTP. Must be called within a tokio runtime.
     ///
@@ -123,11 +133,23 @@ impl Registry {
 
     /// Answers one request.
     pub async fn answer<B: Incoming>(&self, request: Request<B>) -> Response<ResponseBody> {
-        let (head, mut body) = request.into_parts();
+        let (mut head, mut body) = request.into_parts();
+        let browser = self.access.as_ref().filter(|_| head.headers.contains_key(access::BROWSER));
+        if browser.is_some() && head.extensions.get::<SubjectSlot>().is_none() {
+            head.extensions.insert(SubjectSlot::default());
+        }
         let mut response = match router::route(self, &head, &mut body).await {
             Ok(response) => response,
             Err(failure) => failure.into_response(),
         };
+        if let Some(access) = browser {
+            let subject = head.extensions.get().map_or(Subject::anonymous(), SubjectSlot::get);
+            let status = response.status();
+            access.settle(&subject, &head, status, response.headers_mut());
+        }
+        if let Some(cors) = &self.cors {
+            cors.allow(&head, response.headers_mut());
+        }
         incoming::drain(&head.headers, &mut body, self.limits.unread_bytes_max).await;
         // RFC 9110 section 9.3.2: the headers of a GET without its content.
         if head.method == Method::HEAD {

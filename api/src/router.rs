@@ -9,6 +9,7 @@ use crate::{
     handlers::{
         account, base, blob, collection,
         error_map::{Failure, Outcome},
+        extensions,
         incoming::{self, Incoming},
         manifest, probes, referrers,
         scope::Scope,
@@ -25,6 +26,9 @@ pub async fn route(registry: &Registry, head: &Parts, body: &mut impl Incoming) 
     let route = Route::parse(head.uri.path())?;
     if let Some(slot) = head.extensions.get::<RouteSlot>() {
         slot.set(class(&route));
+    }
+    if head.method == Method::OPTIONS {
+        return Ok(base::options(&route));
     }
     if !route.allows(&head.method) {
         let allow = HeaderValue::from_static(route.allow());
@@ -47,6 +51,8 @@ pub async fn route(registry: &Registry, head: &Parts, body: &mut impl Incoming) 
         Route::Base => Ok(base::get(&grant, head)),
         Route::Token => token::get(&grant),
         Route::Account(path) => Box::pin(account::answer(registry, path, &grant, head, body)).await,
+        Route::Extensions => Ok(extensions::discover()),
+        Route::Management => Ok(extensions::management(registry.access.as_deref())),
         Route::Catalog => Box::pin(tags::catalog(&registry.engine, &registry.limits, &grant, &query)).await,
         Route::Tags { name } => {
             let scope = registry.scope(name, &grant);
@@ -108,7 +114,7 @@ pub async fn route(registry: &Registry, head: &Parts, body: &mut impl Incoming) 
 
 fn class(route: &Route) -> RouteClass {
     match route {
-        Route::Base => RouteClass::Base,
+        Route::Base | Route::Extensions | Route::Management => RouteClass::Base,
         Route::Catalog => RouteClass::Catalog,
         Route::Tags { .. } => RouteClass::Tags,
         Route::Manifest { .. } => RouteClass::Manifest,

@@ -45,12 +45,40 @@ async fn methods_a_path_does_not_know_are_told_which_it_does() {
         ("POST", "/v2/a/blobs/uploads/1234".to_owned(), "GET, HEAD, PATCH, PUT, DELETE"),
         ("DELETE", format!("/v2/a/referrers/{digest}"), "GET, HEAD"),
         ("POST", "/livez".to_owned(), "GET, HEAD"),
-        ("OPTIONS", "/metrics".to_owned(), "GET, HEAD"),
     ] {
         let answer = registry.send(method, &target, &[], "").await;
         assert_eq!(answer.error(), error(405, "UNSUPPORTED"), "{method} {target}");
         assert_eq!(answer.header("allow"), allow, "{method} {target}");
     }
+}
+
+/// Browsers ask so before a request to another origin, without credentials (WHATWG Fetch, "CORS-preflight fetch").
+#[tokio::test]
+async fn every_path_says_which_methods_it_knows() {
+    let registry = TestRegistry::new().await;
+    for (target, allow) in [
+        ("/v2/", "GET, HEAD"),
+        ("/v2/a/manifests/none", "GET, HEAD, PUT, DELETE"),
+        ("/v2/_zot/ext/mgmt", "GET, HEAD"),
+        ("/zot/auth/logout", "POST"),
+        ("/metrics", "GET, HEAD"),
+    ] {
+        let answer = registry.send("OPTIONS", target, &[], "").await;
+        assert_eq!((answer.status.as_u16(), answer.header("allow")), (204, allow), "{target}");
+    }
+    assert_eq!(registry.send("OPTIONS", "/nowhere", &[], "").await.status, 404);
+}
+
+#[tokio::test]
+async fn what_clients_of_zot_ask_for_is_there() {
+    let registry = TestRegistry::new().await;
+    let document = |text: String| serde_json::from_str::<serde_json::Value>(&text).expect("JSON");
+    let extensions = document(registry.get("/v2/_oci/ext/discover").await.text().to_owned());
+    assert_eq!(extensions["extensions"][0]["name"], "_zot");
+    assert_eq!(extensions["extensions"][0]["endpoints"], serde_json::json!(["/v2/_zot/ext/mgmt"]));
+    let management = document(registry.get("/v2/_zot/ext/mgmt").await.text().to_owned());
+    assert_eq!(management["distSpecVersion"], "1.1.1");
+    assert_eq!(management["http"], serde_json::json!({}), "nobody can log in here");
 }
 
 #[tokio::test]

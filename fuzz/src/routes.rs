@@ -43,6 +43,8 @@ fn canonical(route: &Route) -> String {
         Route::Account(Account::Callback { provider }) => format!("/zot/auth/callback/{provider}"),
         Route::Account(Account::Logout) => "/zot/auth/logout".to_owned(),
         Route::Account(Account::ApiKeys) => "/zot/auth/apikey".to_owned(),
+        Route::Extensions => "/v2/_oci/ext/discover".to_owned(),
+        Route::Management => "/v2/_zot/ext/mgmt".to_owned(),
         Route::Collection => "/v2/_orlop/gc".to_owned(),
         Route::Scrub => "/v2/_orlop/scrub".to_owned(),
     }
@@ -52,8 +54,20 @@ fn canonical(route: &Route) -> String {
 fn slow(path: &str) -> Option<String> {
     match path {
         "/v2" => return Some("/v2/".to_owned()),
-        "/v2/" | "/v2/_catalog" | "/v2/_orlop/gc" | "/v2/_orlop/scrub" | "/livez" | "/readyz" | "/startupz"
-        | "/metrics" | "/zot/auth/token" | "/zot/auth/login" | "/zot/auth/logout" | "/zot/auth/apikey" => {
+        "/v2/"
+        | "/v2/_catalog"
+        | "/v2/_orlop/gc"
+        | "/v2/_orlop/scrub"
+        | "/livez"
+        | "/readyz"
+        | "/startupz"
+        | "/v2/_oci/ext/discover"
+        | "/v2/_zot/ext/mgmt"
+        | "/metrics"
+        | "/zot/auth/token"
+        | "/zot/auth/login"
+        | "/zot/auth/logout"
+        | "/zot/auth/apikey" => {
             return Some(path.to_owned());
         }
         _ => {}

@@ -18,12 +18,13 @@ mod actions;
 mod grant;
 mod need;
 mod subject;
+mod ways;
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use bytes::Bytes;
 use http::{
-    HeaderValue, Response, StatusCode,
+    HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
     header::{RETRY_AFTER, WWW_AUTHENTICATE},
     request::Parts,
 };
@@ -33,6 +34,7 @@ pub use self::{
     actions::{Action, Actions},
     need::{Need, Verb, need},
     subject::{Subject, SubjectSlot},
+    ways::{Bearer, Provider, Ways},
 };
 use orlop_engine::Error;
 
@@ -62,6 +64,10 @@ pub struct AccountCall<'a> {
 /// The answer to such a request, with a body of text; `None` if there is nothing at this path.
 pub type Answering<'a> = Pin<Box<dyn Future<Output = Option<Response<String>>> + Send + 'a>>;
 
+/// The field that marks requests of zot's web interface. A page of another origin cannot set it without being asked
+/// first whether it may.
+pub const BROWSER: HeaderName = HeaderName::from_static("x-zot-api-client");
+
 /// Why nobody knows who sends a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unidentified {
@@ -71,6 +77,8 @@ pub enum Unidentified {
     Busy,
     /// Whoever knows does not answer: 503.
     Unavailable,
+    /// A change that a browser was made to ask for by a page of somebody else, as far as can be told: 403.
+    Forged,
 }
 
 /// Knows users and what they may do. It is asked for every request, so that its answers have to be quick; only
@@ -102,12 +110,21 @@ pub trait Access: Send + Sync + 'static {
     fn greets(&self, subject: &Subject, head: &Parts) -> bool;
 
     /// The values of `WWW-Authenticate` for an answer to this request, the preferred one first; at least one
-    /// (RFC 9110 section 11.6.1).
+    /// (RFC 9110 section 11.6.1), except for the pages of zot's web interface, which ask for passwords themselves.
     fn challenges(&self, head: &Parts) -> Vec<HeaderValue>;
 
     /// A token that stands for `subject` for a while, as the JSON document of the token endpoint (distribution
     /// token specification). `None` if there are no tokens.
     fn token(&self, subject: &Subject) -> Option<String>;
+
+    /// The ways to log in, as far as everybody may know them.
+    fn ways(&self) -> Ways {
+        Ways::default()
+    }
+
+    /// Adds to the answer of a browser's request, which is one with the field [`BROWSER`], what is to be kept there.
+    /// `subject` is whoever was identified, if anybody was.
+    fn settle(&self, _subject: &Subject, _head: &Parts, _status: StatusCode, _headers: &mut HeaderMap) {}
 
     /// Answers a login, a logout, or what concerns the keys of a user.
     fn account<'a>(&'a self, _call: AccountCall<'a>) -> Answering<'a> {
@@ -128,6 +145,7 @@ pub(crate) async fn admit(registry: &Registry, head: &Parts, route: &Route) -> R
         Err(Unidentified::Refused) => return Err(unauthorized(&**access, head)),
         Err(Unidentified::Busy) => return Err(too_many_logins()),
         Err(Unidentified::Unavailable) => return Err(logins_unavailable()),
+        Err(Unidentified::Forged) => return Err(denied()),
     };
     if let Some(slot) = head.extensions.get::<SubjectSlot>() {
         slot.set(&subject);

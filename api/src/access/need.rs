@@ -73,7 +73,9 @@ pub const fn need(route: &Route, verb: Verb) -> Need {
         // Whoever logs in or out shows by what he sends who he is.
         Route::Account(Account::Login | Account::Callback { .. } | Account::Logout) => Need::Nothing,
         Route::Account(Account::ApiKeys) => Need::User,
-        Route::Catalog => Need::Listing,
+        // Whoever is to log in has to know how.
+        Route::Management => Need::Nothing,
+        Route::Catalog | Route::Extensions => Need::Listing,
         Route::Metrics => Need::Metrics,
         Route::Collection | Route::Scrub => Need::Admin,
         Route::Tags { .. } | Route::Referrers { .. } => READ,

@@ -8,6 +8,7 @@ pub mod blob;
 pub mod collection;
 mod conditional;
 pub mod error_map;
+pub mod extensions;
 pub mod incoming;
 pub mod manifest;
 pub mod probes;

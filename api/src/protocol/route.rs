@@ -53,6 +53,10 @@ pub enum Route {
     Token,
     /// `/zot/auth/...`: what the authorizer answers itself; the paths are zot's.
     Account(Account),
+    /// `/v2/_oci/ext/discover`: what is there beside the specification (distribution specification, extensions).
+    Extensions,
+    /// `/v2/_zot/ext/mgmt`: how one can log in; the path is zot's.
+    Management,
     /// `/v2/_orlop/gc`: collection, for operators. No repository begins with an underscore.
     Collection,
     /// `/v2/_orlop/scrub`: the search for damage, and what it found, for operators.
@@ -110,6 +114,8 @@ impl Route {
         match path {
             "/v2" | "/v2/" => return Ok(Route::Base),
             "/v2/_catalog" => return Ok(Route::Catalog),
+            "/v2/_oci/ext/discover" => return Ok(Route::Extensions),
+            "/v2/_zot/ext/mgmt" => return Ok(Route::Management),
             "/v2/_orlop/gc" => return Ok(Route::Collection),
             "/v2/_orlop/scrub" => return Ok(Route::Scrub),
             "/livez" => return Ok(Route::Health(Health::Live)),
@@ -162,6 +168,8 @@ impl Route {
             | Route::Metrics
             | Route::Token
             | Route::Account(_)
+            | Route::Extensions
+            | Route::Management
             | Route::Collection
             | Route::Scrub => None,
         }
@@ -177,6 +185,8 @@ impl Route {
             | Route::Health(_)
             | Route::Metrics
             | Route::Token
+            | Route::Extensions
+            | Route::Management
             | Route::Account(Account::Login | Account::Callback { .. }) => "GET, HEAD",
             Route::Manifest { .. } => "GET, HEAD, PUT, DELETE",
             Route::Blob { .. } => "GET, HEAD, DELETE",
@@ -187,7 +197,8 @@ impl Route {
         }
     }
 
-    /// False: the answer is 405 with the Allow header.
+    /// False: the answer is 405 with the Allow header. What is never refused is OPTIONS, which every route answers
+    /// alike and without looking at anything.
     pub fn allows(&self, method: &Method) -> bool {
         self.allow().split(", ").any(|allowed| allowed == method.as_str())
     }
@@ -251,6 +262,8 @@ mod tests {
             ("/v2".to_owned(), Route::Base),
             ("/v2/".to_owned(), Route::Base),
             ("/v2/_catalog".to_owned(), Route::Catalog),
+            ("/v2/_oci/ext/discover".to_owned(), Route::Extensions),
+            ("/v2/_zot/ext/mgmt".to_owned(), Route::Management),
             ("/v2/_orlop/gc".to_owned(), Route::Collection),
             ("/v2/_orlop/scrub".to_owned(), Route::Scrub),
             ("/v2/a/b/tags/list".to_owned(), Route::Tags { name: name() }),

@@ -9,17 +9,21 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderValue, header::AUTHORIZATION, request::Parts};
-use orlop_api::access::{Access, Action, Actions, Identifying, Subject, Unidentified};
+use http::{HeaderMap, HeaderValue, StatusCode, header::AUTHORIZATION, request::Parts};
+use orlop_api::access::{Access, AccountCall, Action, Actions, Answering, Identifying, Subject, Unidentified, Ways};
 
 #[cfg(feature = "ldap")]
 use crate::ldap::Ldap;
+#[cfg(feature = "openid")]
+use crate::openid::Providers;
 use crate::{
+    browser::{Browser, is_interface},
     challenge::{self, Origin, TOKEN_PATH},
     credentials::{Credentials, Malformed},
     evidence::{Evidence, Extent},
     htpasswd::{Htpasswd, HtpasswdError},
     policy::Policy,
+    sessions::Sessions,
     tokens::{Bearer, Tokens},
 };
 
@@ -42,6 +46,13 @@ pub struct Options {
     pub fail_delay: Duration,
     /// Where clients reach the registry, if it is not where it listens.
     pub external_url: Option<Origin>,
+    /// Sessions of browsers; those that are given here go on when the options change. Default: new ones.
+    pub sessions: Option<Arc<Sessions>>,
+    /// Cookies are for TLS only, also where a proxy ends it.
+    pub secure_sessions: bool,
+    /// Where browsers can log in.
+    #[cfg(feature = "openid")]
+    pub providers: Option<Providers>,
 }
 
 /// Knows users and what they may do.
@@ -54,6 +65,7 @@ pub struct Auth {
     fail_delay: Duration,
     delayed: AtomicUsize,
     external_url: Option<Origin>,
+    browser: Browser,
     /// Where some may come in without credentials and others have to show some.
     tokens: Option<Tokens>,
 }
@@ -62,7 +74,15 @@ impl Auth {
     /// Errors: a file that cannot be used.
     pub fn open(options: Options) -> Result<Self, HtpasswdError> {
         let realm = options.realm.filter(|realm| !realm.is_empty());
+        let browser = Browser {
+            sessions: options.sessions.unwrap_or_else(|| Arc::new(Sessions::new())),
+            is_secure: options.secure_sessions,
+            external_url: options.external_url.clone(),
+            #[cfg(feature = "openid")]
+            providers: options.providers,
+        };
         let mut auth = Auth {
+            browser,
             realm: challenge::basic(realm.as_deref().unwrap_or(challenge::REALM_DEFAULT)),
             tokens: None,
             htpasswd: options.htpasswd.as_deref().map(Htpasswd::open).transpose()?,
@@ -83,7 +103,7 @@ impl Auth {
             return Ok(Subject::anonymous());
         }
         let subject = match Credentials::of(&head.headers) {
-            Ok(Credentials::None) => Some(Subject::anonymous()),
+            Ok(Credentials::None) => Some(self.by_session(head).await?),
             Ok(Credentials::Password { user, password }) => self.by_password(&user, &password).await?,
             // A token for a token would have no end.
             Ok(Credentials::Token(_)) if head.uri.path() == TOKEN_PATH => None,
@@ -102,7 +122,21 @@ impl Auth {
         if self.ldap.is_some() {
             return true;
         }
-        self.htpasswd.is_some()
+        self.htpasswd.is_some() || self.browser.has_providers()
+    }
+
+    /// Whose session a browser has; nobody in particular if it has none. Errors: a change that may be forged.
+    async fn by_session(&self, head: &Parts) -> Result<Subject, Unidentified> {
+        if let Some(htpasswd) = self.htpasswd.as_ref().filter(|_| is_interface(head)) {
+            htpasswd.refresh().await;
+        }
+        let session = self.browser.session(head, |user| self.secret_of(user))?;
+        Ok(session.map_or(Subject::anonymous(), |session| Subject::user(&session.user, session.groups)))
+    }
+
+    /// What stands for the password of a user, where that is known here.
+    fn secret_of(&self, user: &str) -> Option<String> {
+        self.htpasswd.as_ref()?.hash_of(user)
     }
 
     /// Whose name and password these are. The ways are tried one after the other, those on this machine first.
@@ -212,12 +246,33 @@ impl Access for Auth {
     }
 
     fn challenges(&self, head: &Parts) -> Vec<HeaderValue> {
+        if is_interface(head) {
+            // Asked like this, a browser would ask for a password itself, in a window of its own.
+            return Vec::new();
+        }
         let takes_token = head.uri.path() != TOKEN_PATH && (challenge::is_docker(head) || brings_token(head));
         let bearer = match &self.tokens {
             Some(_) if takes_token => challenge::bearer(head, self.external_url.as_ref()),
             _ => None,
         };
         vec![bearer.unwrap_or_else(|| self.realm.clone())]
+    }
+
+    fn ways(&self) -> Ways {
+        Ways {
+            password: self.htpasswd.is_some(),
+            #[cfg(feature = "openid")]
+            providers: self.browser.providers.as_ref().map(Providers::labels).unwrap_or_default(),
+            ..Ways::default()
+        }
+    }
+
+    fn settle(&self, subject: &Subject, head: &Parts, status: StatusCode, headers: &mut HeaderMap) {
+        self.browser.settle(subject, head, status, headers, |user| self.secret_of(user));
+    }
+
+    fn account<'a>(&'a self, call: AccountCall<'a>) -> Answering<'a> {
+        Box::pin(self.browser.account(call))
     }
 
     fn token(&self, subject: &Subject) -> Option<String> {

@@ -30,6 +30,14 @@ impl Origin {
         let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).ok_or(OriginError)?;
         if is_host(host) { Ok(Origin(text.to_owned())) } else { Err(OriginError) }
     }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub fn is_https(&self) -> bool {
+        self.0.starts_with("https://")
+    }
 }
 
 /// A name or an address with an optional port: nothing that ends a quoted string, or begins a path.
@@ -54,17 +62,20 @@ pub fn basic(realm: &str) -> HeaderValue {
 /// `Bearer realm="...",service="..."`, with the address of the token endpoint as the client sees it: the configured
 /// one, or that of the request. `None` if that is not known.
 pub fn bearer(head: &Parts, external: Option<&Origin>) -> Option<HeaderValue> {
-    let origin = match external {
-        Some(Origin(origin)) => origin.clone(),
-        None => {
-            let named = head.headers.get(HOST).and_then(|host| host.to_str().ok());
-            let host = named.or_else(|| head.uri.authority().map(|authority| authority.as_str()))?;
-            let scheme = head.extensions.get::<Peer>().map_or(Scheme::HTTP, |peer| peer.scheme.clone());
-            is_host(host).then(|| format!("{scheme}://{host}"))?
-        }
-    };
+    let origin = origin(head, external)?;
     let service = origin.split_once("://").map_or("", |(_, host)| host);
     HeaderValue::from_str(&format!("Bearer realm=\"{origin}{TOKEN_PATH}\",service=\"{service}\"")).ok()
+}
+
+/// Where the client sees the registry: the configured address, or that of the request. `None` if that is not known.
+pub fn origin(head: &Parts, external: Option<&Origin>) -> Option<String> {
+    if let Some(Origin(origin)) = external {
+        return Some(origin.clone());
+    }
+    let named = head.headers.get(HOST).and_then(|host| host.to_str().ok());
+    let host = named.or_else(|| head.uri.authority().map(|authority| authority.as_str()))?;
+    let scheme = head.extensions.get::<Peer>().map_or(Scheme::HTTP, |peer| peer.scheme.clone());
+    is_host(host).then(|| format!("{scheme}://{host}"))
 }
 
 /// Whether this is Docker, which sends credentials only if `/v2/` asked for them, and gives up if that asked for a

@@ -7,6 +7,7 @@
 //!     v ldap         users of a directory
 //!     v tokens       what stands for a password for a while
 //!     v evidence     what a credential says beside the name: how far it goes, and what it claims
+//!     v browser      sessions of browsers   sessions  sealed cookies   openid  logins at providers
 //!     v challenge    what a client is told that has to say who it is
 //!     v policy       what users may do in which repositories, compiled for looking up   pattern  their names
 //! ```
@@ -18,7 +19,10 @@
 #![forbid(unsafe_code)]
 
 mod auth;
+mod base64url;
+mod browser;
 mod challenge;
+mod cookie;
 mod credentials;
 mod evidence;
 mod hash;
@@ -26,12 +30,17 @@ mod htpasswd;
 #[cfg(feature = "ldap")]
 pub mod ldap;
 mod logins;
+#[cfg(feature = "openid")]
+mod openid;
 #[cfg(feature = "outbound")]
 mod outbound;
 mod pattern;
 mod policy;
 #[cfg(any(feature = "outbound", feature = "ldap"))]
 mod roots;
+mod seal;
+mod sessions;
+mod spent;
 mod tokens;
 mod users;
 
@@ -40,8 +49,12 @@ pub use challenge::{Origin, OriginError};
 pub use credentials::{Credentials, Malformed};
 pub use evidence::{Evidence, Extent, Reach, Scopes, Source};
 pub use htpasswd::HtpasswdError;
+#[cfg(feature = "openid")]
+pub use openid::{Claims, Kind as ProviderKind, ProviderError, ProviderOptions, Providers};
 #[cfg(feature = "outbound")]
 pub use outbound::{Outbound, OutboundError};
 pub use pattern::{Pattern, PatternError};
 pub use policy::{Metrics, Policy, Repositories, Rights, Rules};
+pub use seal::{Sealer, WeakSecret};
+pub use sessions::Sessions;
 pub use users::{UserError, Users};

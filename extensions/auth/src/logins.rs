@@ -16,15 +16,20 @@ pub const KEY_BYTES: usize = 32;
 /// A key of this process.
 pub fn random_key() -> [u8; KEY_BYTES] {
     let mut key = [0; KEY_BYTES];
+    fill_random(&mut key);
+    key
+}
+
+/// Fills `bytes` with what nobody can guess.
+pub fn fill_random(bytes: &mut [u8]) {
     let mut filled = 0;
-    while filled < key.len() {
+    while filled < bytes.len() {
         // Up to 256 bytes come whole once the system has its entropy (getrandom(2)); before that, and when a signal
         // comes in between, there is an error or less.
-        if let Ok(bytes) = rustix::rand::getrandom(&mut key[filled..], rustix::rand::GetRandomFlags::empty()) {
-            filled += bytes;
+        if let Ok(count) = rustix::rand::getrandom(&mut bytes[filled..], rustix::rand::GetRandomFlags::empty()) {
+            filled += count;
         }
     }
-    key
 }
 
 /// The logins with one state of whatever knows the users, and what it said of them: when that changes they are all
