@@ -51,16 +51,22 @@ pub async fn run(arguments: &args::Serve) -> Result<(), Failure> {
     let tls = load(&tls)?;
     // Before anything is opened: a file of users that cannot be used must not let everybody in.
     #[cfg(feature = "auth")]
-    let access = access.open()?;
+    let access = access.open(&root)?.map(Arc::new);
     let scheme = if tls.is_some() { "https" } else { "http" };
     let address = resolve(&address).await?;
     let engine = Engine::open(&root, options).await.map_err(|error| Failure::engine(&root, &error))?;
+    // Now that nobody else has the store.
+    #[cfg(feature = "auth")]
+    if let Some(Err(error)) = access.as_ref().map(|access| access.load()) {
+        let failure = Failure::new(Exit::Root, error.to_string());
+        return engine.close().await.map_err(|error| Failure::engine(&root, &error)).and(Err(failure));
+    }
 
     let collector = Collector::governed(engine.clone(), collection.options(&retention), Arc::new(retention));
     let registry = Registry::new(engine.clone(), limits, policy);
     #[cfg(feature = "auth")]
-    let registry = match access {
-        Some(access) => registry.with_access(Arc::new(access)),
+    let registry = match &access {
+        Some(access) => registry.with_access(access.clone()),
         None => registry,
     };
     let scrubber = Scrubber::new(engine.clone(), scrub.options());
@@ -79,6 +85,10 @@ pub async fn run(arguments: &args::Serve) -> Result<(), Failure> {
         }
         Err(error) => Err(bind_failure(address, &error)),
     };
+    #[cfg(feature = "auth")]
+    if let Some(access) = access {
+        access.close().await;
+    }
     let closed = engine.close().await.map_err(|error| Failure::engine(&root, &error));
     tracing::info!("stopped");
     served.and(closed)

@@ -7,7 +7,7 @@
 use std::path::Path;
 
 use orlop_api::access::{Action, Actions};
-use orlop_auth::{Auth, Metrics, Origin, Pattern, Policy, Repositories, Rights, Rules};
+use orlop_auth::{Auth, Keys, Metrics, Origin, Pattern, Policy, Repositories, Rights, Rules};
 use orlop_gc::retention::Glob;
 
 use super::{
@@ -23,6 +23,9 @@ pub const KEY: &str = "http.accessControl";
 
 /// The key of the file with users.
 pub const HTPASSWD: &str = "http.auth.htpasswd.path";
+
+/// The key that has users make keys.
+pub const API_KEYS: &str = "http.auth.apikey";
 
 /// The most patterns with rules of their own.
 const REPOSITORIES_MAX: usize = 100_000;
@@ -43,6 +46,8 @@ const FAIL_DELAY_SECONDS_MAX: u64 = 60;
 #[derive(Default)]
 pub struct Access {
     pub options: orlop_auth::Options,
+    /// Whether users may make keys.
+    pub api_keys: bool,
     #[cfg(feature = "ldap")]
     pub ldap: Option<orlop_auth::ldap::LdapOptions>,
 }
@@ -50,7 +55,7 @@ pub struct Access {
 impl Access {
     /// Whether anybody is kept from anything.
     pub fn is_controlled(&self) -> bool {
-        self.has_users() || self.options.policy.is_some()
+        self.has_users() || self.api_keys || self.options.policy.is_some()
     }
 
     /// Whether anybody can show who he is.
@@ -62,10 +67,9 @@ impl Access {
         self.options.htpasswd.is_some()
     }
 
-    /// Reads the files that the options name. `None` if everybody may do everything.
+    /// Reads the files that the options name, for the store at `root`. `None` if everybody may do everything.
     /// Errors: a file that cannot be used.
-    #[cfg_attr(not(feature = "ldap"), expect(unused_mut, reason = "nothing is added to the options"))]
-    pub fn open(mut self) -> Result<Option<Auth>, Failure> {
+    pub fn open(mut self, root: &Path) -> Result<Option<Auth>, Failure> {
         if !self.is_controlled() {
             return Ok(None);
         }
@@ -74,6 +78,7 @@ impl Access {
             let unusable = |error| Failure::new(Exit::Configuration, format!("\"{}\": {error}", super::ldap::KEY));
             self.options.ldap = Some(orlop_auth::ldap::Ldap::open(ldap).map_err(unusable)?);
         }
+        self.options.keys = self.api_keys.then(|| Keys::of_store(root));
         let unusable = |error| Failure::new(Exit::Configuration, format!("\"{HTPASSWD}\": {error}"));
         Auth::open(self.options).map(Some).map_err(unusable)
     }
@@ -87,6 +92,9 @@ impl Access {
         }
         if !self.options.fail_delay.is_zero() && !has_users {
             notes.push("http.auth.failDelay delays nothing: there are no logins without authentication".to_owned());
+        }
+        if self.api_keys && !has_users {
+            notes.push(format!("{API_KEYS}: nobody can make a key without another way to log in"));
         }
         if self.options.policy.is_some() && !has_users {
             notes.push(format!("{KEY}: nobody can log in without http.auth, so that only anonymousPolicy counts"));

@@ -100,6 +100,10 @@ pub const KEYS: &[Key] = &[
     Key { path: access::HTPASSWD, set: |config, value| path(value).map(|path| access::set_htpasswd(config, &path)) },
     #[cfg(feature = "auth")]
     Key { path: "http.auth.failDelay", set: access::set_fail_delay },
+    #[cfg(feature = "auth")]
+    Key { path: access::API_KEYS, set: |config, value| value.bool().map(|is_on| config.access.api_keys = is_on) },
+    #[cfg(feature = "auth")]
+    Key { path: "extensions.apikey.enable", set: extensions_apikey },
     Key { path: "http.readTimeout", set: |config, value| limits::set_read_timeout(config, timeout(value)?) },
     Key { path: "http.writeTimeout", set: |config, value| limits::set_write_timeout(config, timeout(value)?) },
     Key { path: "http.compat", set: http_compat },
@@ -146,8 +150,6 @@ pub const UNSUPPORTED: &[(&str, &str)] = &[
     #[cfg(feature = "auth")]
     ("http.auth.openid", "browser login"),
     #[cfg(feature = "auth")]
-    ("http.auth.apikey", "API keys"),
-    #[cfg(feature = "auth")]
     ("http.auth.mtls", "client certificates"),
     #[cfg(feature = "auth")]
     ("http.auth.sessionKeysFile", "browser login"),
@@ -163,7 +165,8 @@ pub const UNSUPPORTED: &[(&str, &str)] = &[
     ("extensions.lint", "lint"),
     ("extensions.ui", "the web interface"),
     ("extensions.mgmt", "the management interface"),
-    ("extensions.apikey", "API keys"),
+    #[cfg(not(feature = "auth"))]
+    ("extensions.apikey", "a build without authentication"),
     ("extensions.userprefs", "user preferences"),
     ("extensions.imagetrust", "signature verification"),
     ("extensions.trust", "signature verification"),
@@ -288,6 +291,15 @@ fn http_realm(config: &mut Config, value: &Value) -> Result<(), Problem> {
 fn http_realm(config: &mut Config, value: &Value) -> Result<(), Problem> {
     value.text("a string")?;
     config.notes.push("http.realm is never shown: this build asks nobody for credentials".to_owned());
+    Ok(())
+}
+
+/// As in zot, where it moved away from.
+#[cfg(feature = "auth")]
+fn extensions_apikey(config: &mut Config, value: &Value) -> Result<(), Problem> {
+    let is_on = value.bool()?;
+    let note = format!("extensions.apikey.enable is {is_on} and has no effect; the key is {}", access::API_KEYS);
+    config.notes.push(note);
     Ok(())
 }
 

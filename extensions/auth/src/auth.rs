@@ -9,8 +9,11 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderMap, HeaderValue, StatusCode, header::AUTHORIZATION, request::Parts};
-use orlop_api::access::{Access, AccountCall, Action, Actions, Answering, Identifying, Subject, Unidentified, Ways};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header::AUTHORIZATION, request::Parts};
+use orlop_api::{
+    access::{Access, AccountCall, Action, Actions, Answering, Identifying, Subject, Unidentified, Ways},
+    protocol::Account,
+};
 
 #[cfg(feature = "ldap")]
 use crate::ldap::Ldap;
@@ -20,8 +23,9 @@ use crate::{
     browser::{Browser, is_interface},
     challenge::{self, Origin, TOKEN_PATH},
     credentials::{Credentials, Malformed},
-    evidence::{Evidence, Extent},
+    evidence::{Evidence, Extent, Source},
     htpasswd::{Htpasswd, HtpasswdError},
+    keys::{self, Key, Keys, KeysError, Mark, Voucher},
     policy::Policy,
     sessions::Sessions,
     tokens::{Bearer, Tokens},
@@ -38,6 +42,8 @@ pub struct Options {
     /// A directory that knows users.
     #[cfg(feature = "ldap")]
     pub ldap: Option<Arc<Ldap>>,
+    /// Keys that users make; they need another way to log in first.
+    pub keys: Option<Arc<Keys>>,
     /// What users may do. Without it they may do everything, and others nothing.
     pub policy: Option<Policy>,
     /// What people are shown when they are asked for a password.
@@ -60,6 +66,7 @@ pub struct Auth {
     htpasswd: Option<Arc<Htpasswd>>,
     #[cfg(feature = "ldap")]
     ldap: Option<Arc<Ldap>>,
+    keys: Option<Arc<Keys>>,
     policy: Option<Policy>,
     realm: HeaderValue,
     fail_delay: Duration,
@@ -88,6 +95,7 @@ impl Auth {
             htpasswd: options.htpasswd.as_deref().map(Htpasswd::open).transpose()?,
             #[cfg(feature = "ldap")]
             ldap: options.ldap,
+            keys: options.keys,
             policy: options.policy,
             fail_delay: options.fail_delay,
             delayed: AtomicUsize::new(0),
@@ -111,18 +119,26 @@ impl Auth {
             Err(Malformed) => None,
         };
         match subject {
-            Some(subject) => Ok(subject),
+            Some(subject) => {
+                self.note_groups(&subject).await;
+                Ok(subject)
+            }
             None => Err(self.refuse().await),
         }
     }
 
     /// As in zot: where nobody can show who he is, nobody is asked to.
     fn knows_users(&self) -> bool {
+        self.has_passwords() || self.keys.is_some() || self.browser.has_providers()
+    }
+
+    /// Whether anybody has a name and a password.
+    fn has_passwords(&self) -> bool {
         #[cfg(feature = "ldap")]
         if self.ldap.is_some() {
             return true;
         }
-        self.htpasswd.is_some() || self.browser.has_providers()
+        self.htpasswd.is_some()
     }
 
     /// Whose session a browser has; nobody in particular if it has none. Errors: a change that may be forged.
@@ -131,7 +147,14 @@ impl Auth {
             htpasswd.refresh().await;
         }
         let session = self.browser.session(head, |user| self.secret_of(user))?;
-        Ok(session.map_or(Subject::anonymous(), |session| Subject::user(&session.user, session.groups)))
+        Ok(session.map_or(Subject::anonymous(), |session| {
+            let source = session.source();
+            let subject = Subject::user(&session.user, session.groups);
+            match source {
+                Some(source) => subject.with_evidence(Arc::new(Evidence { source, ..Evidence::default() })),
+                None => subject,
+            }
+        }))
     }
 
     /// What stands for the password of a user, where that is known here.
@@ -142,6 +165,13 @@ impl Auth {
     /// Whose name and password these are. The ways are tried one after the other, those on this machine first.
     /// Errors: too many logins at once.
     async fn by_password(&self, user: &str, password: &str) -> Result<Option<Subject>, Unidentified> {
+        // What has the form of a key is nothing else: it is hashed by no file, and shown to no other server.
+        if let Some(keys) = &self.keys
+            && let Some(mark) = Mark::of(password)
+        {
+            let Some(key) = keys.shown(user, mark) else { return Ok(None) };
+            return self.by_key(keys, key).await;
+        }
         if let Some(htpasswd) = &self.htpasswd
             && htpasswd.is_right(user, password).await?
         {
@@ -156,6 +186,75 @@ impl Auth {
         Ok(None)
     }
 
+    /// Whom a key stands for, as long as whoever vouched for him still knows him.
+    async fn by_key(&self, keys: &Keys, key: Arc<Key>) -> Result<Option<Subject>, Unidentified> {
+        let groups = match key.voucher() {
+            Voucher::File => {
+                let Some(htpasswd) = &self.htpasswd else { return Ok(None) };
+                htpasswd.refresh().await;
+                htpasswd.hash_of(key.owner()).map(|_| Vec::new())
+            }
+            #[cfg(feature = "ldap")]
+            Voucher::Directory => match &self.ldap {
+                Some(ldap) => ldap.groups(key.owner()).await?,
+                None => None,
+            },
+            #[cfg(not(feature = "ldap"))]
+            Voucher::Directory => None,
+            Voucher::Elsewhere => Some(keys.groups(key.owner())),
+        };
+        let Some(groups) = groups else { return Ok(None) };
+        let subject = Subject::user(key.owner(), groups);
+        let extent = key.scopes().map_or(Extent::Policies, |scopes| Extent::Within(scopes.clone()));
+        let evidence = Evidence { source: Source::Key(key), extent, ..Evidence::default() };
+        Ok(Some(subject.with_evidence(Arc::new(evidence))))
+    }
+
+    /// Somebody who was known a while ago, if he is now.
+    async fn still(&self, subject: Subject) -> Result<Option<Subject>, Unidentified> {
+        match (&self.keys, subject.evidence().map(|Evidence { source, .. }| source)) {
+            (Some(keys), Some(Source::Key(key))) if keys.holds(key) => self.by_key(keys, key.clone()).await,
+            (_, Some(Source::Key(_))) => Ok(None),
+            _ => Ok(Some(subject)),
+        }
+    }
+
+    /// Answers a user about his keys.
+    async fn keys_of_user(&self, call: &AccountCall<'_>) -> Option<Response<String>> {
+        let (keys, owner) = (self.keys.as_ref()?, call.subject.name()?);
+        let voucher = match call.subject.evidence() {
+            None => Voucher::File,
+            Some(Evidence { extent: Extent::Within(_) | Extent::Instead(_), .. })
+            | Some(Evidence { source: Source::Key(_), .. }) => return Some(keys::endpoint::refuse()),
+            Some(Evidence { source: Source::Directory, .. }) => Voucher::Directory,
+            Some(Evidence { source: Source::Elsewhere, .. }) => Voucher::Elsewhere,
+        };
+        Some(keys::endpoint::answer(keys, call, owner, voucher).await)
+    }
+
+    /// Has the keys of somebody follow his groups, where nobody can be asked about them later.
+    async fn note_groups(&self, subject: &Subject) {
+        if let (Some(keys), Some(owner)) = (&self.keys, subject.name())
+            && let Some(Evidence { source: Source::Elsewhere, extent: Extent::Policies, .. }) = subject.evidence()
+        {
+            keys.note_groups(owner, subject.groups()).await;
+        }
+    }
+
+    /// Reads what is kept in the store. To be called once the store is open, and before anybody is let in.
+    pub fn load(&self) -> Result<(), KeysError> {
+        self.keys.as_ref().map_or(Ok(()), |keys| keys.load())
+    }
+
+    /// Writes down what was only remembered. To be called while the store is open, and after everybody has gone.
+    pub async fn close(&self) {
+        if let Some(keys) = &self.keys
+            && let Err(error) = keys.close().await
+        {
+            tracing::error!(%error, "when API keys were used is not written down");
+        }
+    }
+
     /// Whom a token stands for. Errors: too many logins at once.
     async fn by_token(&self, token: &str) -> Result<Option<Subject>, Unidentified> {
         if let Some(tokens) = &self.tokens {
@@ -165,7 +264,7 @@ impl Auth {
             match tokens.read(token, |user| self.htpasswd.as_ref()?.hash_of(user)) {
                 Some(Bearer::Anonymous) => return Ok(Some(Subject::anonymous())),
                 Some(Bearer::User(user)) => return Ok(Some(Subject::user(&user, Vec::new()))),
-                Some(Bearer::Held(subject)) => return Ok(Some(subject)),
+                Some(Bearer::Held(subject)) => return self.still(subject).await,
                 None => {}
             }
         }
@@ -260,7 +359,8 @@ impl Access for Auth {
 
     fn ways(&self) -> Ways {
         Ways {
-            password: self.htpasswd.is_some(),
+            password: self.has_passwords(),
+            api_keys: self.keys.is_some(),
             #[cfg(feature = "openid")]
             providers: self.browser.providers.as_ref().map(Providers::labels).unwrap_or_default(),
             ..Ways::default()
@@ -272,7 +372,12 @@ impl Access for Auth {
     }
 
     fn account<'a>(&'a self, call: AccountCall<'a>) -> Answering<'a> {
-        Box::pin(self.browser.account(call))
+        Box::pin(async move {
+            match call.account {
+                Account::ApiKeys => self.keys_of_user(&call).await,
+                Account::Login | Account::Callback { .. } | Account::Logout => self.browser.account(call).await,
+            }
+        })
     }
 
     fn token(&self, subject: &Subject) -> Option<String> {

@@ -24,7 +24,7 @@ use crate::openid::Providers;
 use crate::{
     challenge::Origin,
     credentials::Credentials,
-    evidence::Evidence,
+    evidence::{Evidence, Extent, Source},
     sessions::{self, Login, Session, Sessions},
 };
 
@@ -82,7 +82,11 @@ impl Browser {
             return;
         }
         let is_secure = self.is_secure(head);
-        let has_password = status != StatusCode::UNAUTHORIZED && subject.evidence::<Evidence>().is_none();
+        let by_password = match subject.evidence::<Evidence>() {
+            None => true,
+            Some(evidence) => matches!((&evidence.source, &evidence.extent), (Source::Directory, Extent::Policies)),
+        };
+        let has_password = status != StatusCode::UNAUTHORIZED && by_password;
         if let Some(user) = subject.name().filter(|_| has_password && brings_password(head)) {
             let secret = secret_of(user);
             let login = Login { user, groups: subject.groups(), provider: "", password: secret.as_deref() };

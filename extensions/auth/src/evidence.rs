@@ -5,7 +5,7 @@ use std::sync::Arc;
 use orlop_api::access::Actions;
 use serde_json::{Map, Value};
 
-use crate::pattern::Pattern;
+use crate::{keys::Key, pattern::Pattern};
 
 /// What is remembered of a request beside its subject.
 #[derive(Debug, Clone, Default)]
@@ -23,6 +23,8 @@ pub enum Source {
     Elsewhere,
     /// An LDAP directory.
     Directory,
+    /// A key of his own.
+    Key(Arc<Key>),
 }
 
 /// How far a credential goes.

@@ -5,6 +5,7 @@
 //!     v credentials  what it brings: nothing, a name with a password, a token
 //!     v htpasswd     users of a file   users  its lines   hash  their passwords   logins  those that were right
 //!     v ldap         users of a directory
+//!     v keys         what users have made for their programs
 //!     v tokens       what stands for a password for a while
 //!     v evidence     what a credential says beside the name: how far it goes, and what it claims
 //!     v browser      sessions of browsers   sessions  sealed cookies   openid  logins at providers
@@ -27,6 +28,7 @@ mod credentials;
 mod evidence;
 mod hash;
 mod htpasswd;
+mod keys;
 #[cfg(feature = "ldap")]
 pub mod ldap;
 mod logins;
@@ -49,6 +51,7 @@ pub use challenge::{Origin, OriginError};
 pub use credentials::{Credentials, Malformed};
 pub use evidence::{Evidence, Extent, Reach, Scopes, Source};
 pub use htpasswd::HtpasswdError;
+pub use keys::{KEYS_MAX, KEYS_OF_USER_MAX, Key, Keys, KeysError};
 #[cfg(feature = "openid")]
 pub use openid::{Claims, Kind as ProviderKind, ProviderError, ProviderOptions, Providers};
 #[cfg(feature = "outbound")]

@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     cookie::{self, Cookie},
+    evidence::Source,
     logins::fill_random,
     seal::Sealer,
     spent::{ID_BYTES, Id, Span, Spent},
@@ -111,6 +112,15 @@ struct Record {
 }
 
 impl Session {
+    /// Who knows the user, if not the file of users.
+    pub fn source(&self) -> Option<Source> {
+        match (self.provider.is_empty(), &self.password) {
+            (false, _) => Some(Source::Elsewhere),
+            (true, None) => Some(Source::Directory),
+            (true, Some(_)) => None,
+        }
+    }
+
     /// Whether the password that the session began with is still the one. `current` is what stands for it now.
     pub fn has_password(&self, current: Option<&str>) -> bool {
         self.password.is_none() || self.password == current.map(hashed)

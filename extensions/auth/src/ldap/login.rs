@@ -82,12 +82,7 @@ impl Place {
         if password.is_empty() {
             return Ok(None);
         }
-        let mut ldap = self.connect().await?;
-        // Without an account the connection is nobody's, as every connection is that has not bound.
-        if let Some(Account { name, password }) = account {
-            let bound = ldap.simple_bind(name, password).await.and_then(|result| result.success());
-            bound.map_err(DirectoryError::Account)?;
-        }
+        let mut ldap = self.connect(account).await?;
         let Some(Found { name, groups }) = self.find(&mut ldap, user).await? else {
             // A refusal takes as many steps for who does not exist as for who does.
             let _ = ldap.simple_bind(&self.base, DECOY).await;
@@ -101,15 +96,31 @@ impl Place {
         }
     }
 
-    async fn connect(&self) -> Result<Ldap, DirectoryError> {
+    /// The groups of a user, whoever asks.
+    pub async fn look_up(
+        &self,
+        account: Option<&Account>,
+        user: &str,
+    ) -> Result<Option<Vec<Box<str>>>, DirectoryError> {
+        let mut ldap = self.connect(account).await?;
+        Ok(self.find(&mut ldap, user).await?.map(|found| found.groups))
+    }
+
+    /// A connection of the account that may look users up. Without one it is nobody's, as every connection is that has
+    /// not bound.
+    async fn connect(&self, account: Option<&Account>) -> Result<Ldap, DirectoryError> {
         let settings = LdapConnSettings::new()
             .set_conn_timeout(self.connect_time_max)
             .set_config(self.tls.clone())
             .set_starttls(self.security == Security::StartTls);
         let opened = LdapConnAsync::with_settings(settings, &self.url).await;
-        let (connection, ldap) = opened.map_err(DirectoryError::Unreachable)?;
+        let (connection, mut ldap) = opened.map_err(DirectoryError::Unreachable)?;
         // It ends with the handle, and what goes wrong with it shows there.
         tokio::spawn(async move { connection.drive().await.ok() });
+        if let Some(Account { name, password }) = account {
+            let bound = ldap.simple_bind(name, password).await.and_then(|result| result.success());
+            bound.map_err(DirectoryError::Account)?;
+        }
         Ok(ldap)
     }
 

@@ -180,6 +180,17 @@ impl Ldap {
         if password.is_empty() || user.len() > NAME_BYTES_MAX {
             return Ok(None);
         }
+        self.known(user, password).await
+    }
+
+    /// The groups of a user whom the directory knows, without his password; remembered as logins are. Errors: as for
+    /// logins.
+    pub async fn groups(self: &Arc<Self>, user: &str) -> Result<Option<Vec<Box<str>>>, Unidentified> {
+        // No login has an empty password, so that this is taken for none.
+        Ok(self.known(user, "").await?.map(|subject| subject.groups().to_vec()))
+    }
+
+    async fn known(self: &Arc<Self>, user: &str, password: &str) -> Result<Option<Subject>, Unidentified> {
         let holds = |(since, _): &(Instant, Subject)| since.elapsed() < self.remembered;
         let check = self.check(user, password);
         // Also whoever waits for an equal login has his answer in time.
@@ -194,7 +205,7 @@ impl Ldap {
         }
     }
 
-    /// Asks the directory.
+    /// Asks the directory; with an empty password only whether it knows the user.
     async fn check(self: &Arc<Self>, user: &str, password: &str) -> Result<Option<(Instant, Subject)>, Unidentified> {
         let _waits = Waits::begin(&self.waiting, WAITING_MAX)?;
         let permit = self.connections.clone().acquire_owned().await.map_err(|_| Unidentified::Busy)?;
@@ -226,6 +237,9 @@ impl Ldap {
         let this = self.clone();
         let read = spawn_blocking(move || this.account.as_ref().map(AccountFile::current)).await;
         let account = read.map_err(|_| DirectoryError::Nonsense)?;
-        self.place.log_in(account.as_deref(), user, password).await
+        match password {
+            "" => self.place.look_up(account.as_deref(), user).await,
+            _ => self.place.log_in(account.as_deref(), user, password).await,
+        }
     }
 }

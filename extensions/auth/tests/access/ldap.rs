@@ -11,13 +11,13 @@ use std::{
 use http::StatusCode;
 use orlop_api::access::{Access, Action, Actions, Subject, Unidentified};
 use orlop_auth::{
-    Auth, Options, Pattern, Policy, Rights, Rules,
+    Auth, Keys, Options, Pattern, Policy, Rights, Rules,
     ldap::{CONNECTIONS_MAX, Ldap, LdapOptions, Security},
 };
 
 use crate::{
     rig::{Rig, basic, line},
-    slapd::{BASE, LOOKUP, Slapd, password},
+    slapd::{ADMIN, ADMIN_PASSWORD, BASE, LOOKUP, Slapd, password},
 };
 
 const DEVELOPERS: &str = "cn=developers,ou=groups,dc=example,dc=org";
@@ -229,9 +229,10 @@ async fn nonsense_is_no_answer() {
     }
 }
 
-fn policy() -> Policy {
+/// Everything for one group, and reading for all users.
+fn policy(group: &str) -> Policy {
     const READ: Actions = Actions::of(&[Action::Read]);
-    let developers = Rights { users: Vec::new(), groups: vec![DEVELOPERS.to_owned()], actions: Actions::FULL };
+    let developers = Rights { users: Vec::new(), groups: vec![group.to_owned()], actions: Actions::FULL };
     let team = Rules { policies: vec![developers], default: READ, ..Rules::default() };
     let repositories = vec![(Pattern::new("team/**").expect("a pattern"), team)];
     Policy::new(repositories, Rights::default(), Vec::new(), orlop_auth::Metrics::default())
@@ -244,7 +245,8 @@ async fn groups_of_the_directory_are_groups_of_policies_and_the_file_comes_first
     let htpasswd = directory.path().join("htpasswd");
     fs::write(&htpasswd, line("carol")).expect("written");
     let ldap = Some(open(&slapd.options()));
-    let auth = Auth::open(Options { htpasswd: Some(htpasswd), ldap, policy: Some(policy()), ..Options::default() });
+    let auth =
+        Auth::open(Options { htpasswd: Some(htpasswd), ldap, policy: Some(policy(DEVELOPERS)), ..Options::default() });
     let auth = auth.expect("usable");
     let identify = async |user: &str, password: &str| {
         let value = basic(user, password).trim_end().trim_start_matches("authorization: ").to_owned();
@@ -288,5 +290,41 @@ async fn without_the_directory_clients_are_told_to_come_again() {
     assert!(answer.header("retry-after").is_some() && answer.challenge().is_empty(), "{answer:?}");
     assert_eq!(rig.send("GET", "/v2/", "", "").await.status, StatusCode::OK, "nobody is asked about nobody");
     rig.send("GET", "/v2/", &token, "").await.expect(200);
+    rig.stop().await;
+}
+
+/// S-58, S-64: what the directory says of an owner counts for his keys, without his password.
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_of_users_of_the_directory_end_with_them() {
+    let mut slapd = Slapd::start("");
+    let directory = tempfile::tempdir().expect("a directory");
+    let keys = Some(Keys::of_store(&directory.path().join("root")));
+    let ldap = LdapOptions { group_attribute: Some("employeeType".to_owned()), ..slapd.options() };
+    let ldap = Some(open(&ldap));
+    let rig = Rig::open(directory, Options { keys, ldap, policy: Some(policy("staff")), ..Options::default() }).await;
+    let key = async |user: &str| {
+        let answer = rig.send("POST", "/zot/auth/apikey", &basic(user, &password(user)), "{}").await.expect(201);
+        let document: serde_json::Value = serde_json::from_str(&answer.body).expect("JSON");
+        basic(user, document["apiKey"].as_str().expect("a key"))
+    };
+    let (alice, bob) = (key("alice").await, key("bob").await);
+    rig.send("POST", "/v2/team/x/blobs/uploads/", &alice, "").await.expect(202);
+    rig.send("POST", "/v2/team/x/blobs/uploads/", &bob, "").await.expect(403);
+
+    let url = format!("ldap://127.0.0.1:{}", slapd.ports[0]);
+    let (connection, mut admin) = ldap3::LdapConnAsync::new(&url).await.expect("connected");
+    ldap3::drive!(connection);
+    admin.simple_bind(ADMIN, ADMIN_PASSWORD).await.and_then(|bound| bound.success()).expect("bound");
+    let change = vec![ldap3::Mod::Replace("employeeType", ["guest"].into())];
+    let changed = admin.modify(&format!("uid=alice,{BASE}"), change).await;
+    changed.and_then(|changed| changed.success()).expect("changed");
+    rig.send("POST", "/v2/team/x/blobs/uploads/", &alice, "").await.expect(403);
+    rig.send("GET", "/v2/team/x/tags/list", &alice, "").await.expect(404);
+    let removed = admin.delete(&format!("uid=bob,{BASE}")).await;
+    removed.and_then(|removed| removed.success()).expect("removed");
+    rig.send("GET", "/v2/team/x/tags/list", &bob, "").await.expect(401);
+
+    slapd.stop();
+    rig.send("GET", "/v2/team/x/tags/list", &alice, "").await.expect(503);
     rig.stop().await;
 }

@@ -8,7 +8,7 @@ use orlop_api::{
     access::{Action, Actions},
     limits::Limits,
 };
-use orlop_auth::{Auth, Metrics, Options, Pattern, Policy, Repositories, Rights, Rules};
+use orlop_auth::{Auth, Keys, Metrics, Options, Pattern, Policy, Repositories, Rights, Rules};
 use orlop_engine::{Algorithm, Digest, Engine, IndexKind, io::Backend};
 use orlop_gc::retention::Glob;
 use tempfile::TempDir;
@@ -37,6 +37,7 @@ pub struct Rig {
     pub address: SocketAddr,
     pub directory: TempDir,
     pub engine: Engine,
+    pub auth: Arc<Auth>,
     stop: Option<oneshot::Sender<()>>,
     serving: Option<JoinHandle<()>>,
 }
@@ -130,20 +131,31 @@ impl Rig {
         Rig::open(directory, Options { htpasswd: Some(htpasswd), policy, fail_delay, ..Options::default() }).await
     }
 
+    /// With the users of [`USERS`], who may make keys.
+    pub async fn with_keys() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let htpasswd = directory.path().join("htpasswd");
+        std::fs::write(&htpasswd, USERS.map(line).concat()).expect("written");
+        let keys = Some(Keys::of_store(&directory.path().join("root")));
+        Rig::open(directory, Options { htpasswd: Some(htpasswd), keys, policy: Some(policy()), ..Options::default() })
+            .await
+    }
+
     /// With users of any kind, and a store in `directory`.
     pub async fn open(directory: TempDir, options: Options) -> Self {
-        let auth = Auth::open(options).expect("usable");
+        let auth = Arc::new(Auth::open(options).expect("usable"));
         let options =
             orlop_engine::Options { backend: Backend::Threads, index: IndexKind::Memory, ..Default::default() };
         let engine = Engine::open(&directory.path().join("root"), options).await.expect("an empty store opens");
+        auth.load().expect("readable");
         let registry = Registry::new(engine.clone(), Limits::default(), ApiPolicy::default());
-        let server = registry.with_access(Arc::new(auth)).bind(([127, 0, 0, 1], 0).into(), None).expect("bound");
+        let server = registry.with_access(auth.clone()).bind(([127, 0, 0, 1], 0).into(), None).expect("bound");
         let address = server.local_addr().expect("an address");
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = tokio::spawn(async move {
             server.run(async { drop(stopped.await) }).await.expect("served to the end");
         });
-        Rig { address, directory, engine, stop: Some(stop), serving: Some(serving) }
+        Rig { address, directory, engine, auth, stop: Some(stop), serving: Some(serving) }
     }
 
     pub fn htpasswd(&self) -> PathBuf {
@@ -193,6 +205,7 @@ impl Rig {
     pub async fn stop(mut self) {
         drop(self.stop.take());
         self.serving.take().expect("it serves").await.expect("no panic");
+        self.auth.close().await;
         self.engine.close().await.expect("closed");
     }
 }

@@ -14,6 +14,9 @@ use tempfile::TempDir;
 
 pub const BASE: &str = "ou=people,dc=example,dc=org";
 pub const LOOKUP: &str = "cn=lookup,dc=example,dc=org";
+/// Who may change entries.
+pub const ADMIN: &str = "cn=admin,dc=example,dc=org";
+pub const ADMIN_PASSWORD: &str = "administer";
 pub const LOOKUP_PASSWORD: &str = "look it up";
 
 /// Longer than it takes to come up on a busy machine.
@@ -166,6 +169,8 @@ fn configuration(directory: &Path) -> String {
          allow bind_anon_dn\n\
          database mdb\n\
          suffix \"dc=example,dc=org\"\n\
+         rootdn \"{ADMIN}\"\n\
+         rootpw {ADMIN_PASSWORD}\n\
          directory {directory}/database\n\
          maxsize 16777216\n\
          overlay memberof\n\
