@@ -8,13 +8,15 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, request::Parts};
 use orlop_engine::Engine;
 
 use crate::{
     access::{self, Access, Grant},
     body::ResponseBody,
+    front::Front,
     handlers::{
+        error_map::Failure,
         incoming::{self, Incoming},
         scope::{self, Scope},
     },
@@ -23,7 +25,7 @@ use crate::{
     maintenance::{Maintenance, Operators},
     metrics::{Metrics, Statistic, StatisticKind},
     pressure::Pressure,
-    protocol::Repository,
+    protocol::{Repository, Route, route::RouteError},
     router,
     server::{Handler, RequestBody, Server, ServerOptions, Tls},
 };
@@ -55,6 +57,7 @@ pub struct Registry {
     /// `None`: everybody may do everything.
     pub(crate) access: Option<access::Shared>,
     repeats: bool,
+    pub(crate) front: Arc<Front>,
 }
 
 impl Registry {
@@ -82,6 +85,7 @@ impl Registry {
             maintenance,
             access: None,
             repeats: true,
+            front: Arc::default(),
         }
     }
 
@@ -97,6 +101,12 @@ impl Registry {
     pub fn with_maintenance(self, maintenance: Arc<dyn Maintenance>) -> Self {
         let _ = self.maintenance.set(maintenance);
         self
+    }
+
+    /// Says who stands between clients and the registry, and what they may ask for.
+    #[must_use]
+    pub fn with_front(self, front: Front) -> Self {
+        Registry { front: Arc::new(front), ..self }
     }
 
     /// Has every request decided by `access` before anything of its body is read.
@@ -117,23 +127,39 @@ impl Registry {
             metrics: self.metrics.clone(),
             health: self.health.clone(),
             repeats: self.repeats,
+            front: self.front.clone(),
         };
         Server::bind(self.clone(), options)
     }
 
     /// Answers one request.
     pub async fn answer<B: Incoming>(&self, request: Request<B>) -> Response<ResponseBody> {
-        let (head, mut body) = request.into_parts();
-        let mut response = match router::route(self, &head, &mut body).await {
-            Ok(response) => response,
-            Err(failure) => failure.into_response(),
+        let (mut head, mut body) = request.into_parts();
+        let base_path = &self.front.base_path;
+        let has_route = base_path.is_empty() || self.strip(&mut head);
+        let answered = match has_route {
+            true => router::route(self, &head, &mut body).await,
+            false => Err(RouteError::NotARoute.into()),
         };
+        let mut response = answered.unwrap_or_else(Failure::into_response);
+        if !base_path.is_empty() {
+            base_path.prefix(response.headers_mut());
+        }
         incoming::drain(&head.headers, &mut body, self.limits.unread_bytes_max).await;
         // RFC 9110 section 9.3.2: the headers of a GET without its content.
         if head.method == Method::HEAD {
             *response.body_mut() = ResponseBody::empty();
         }
         response
+    }
+
+    /// Takes the base path off. False for what is not below it, except for probes, which know nothing of it.
+    fn strip(&self, head: &mut Parts) -> bool {
+        match self.front.base_path.strip(&head.uri) {
+            Some(uri) => head.uri = uri,
+            None => return matches!(Route::parse(head.uri.path()), Ok(Route::Health(_))),
+        }
+        true
     }
 
     pub fn health(&self) -> &Health {

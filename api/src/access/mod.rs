@@ -19,7 +19,7 @@ mod grant;
 mod need;
 mod subject;
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{
@@ -69,6 +69,8 @@ pub enum Unidentified {
     Refused,
     /// Too many logins at once: 429.
     Busy,
+    /// Too many logins from this address have failed: 429 until this has passed.
+    Throttled(Duration),
 }
 
 /// Knows users and what they may do. It is asked for every request, so that its answers have to be quick; only
@@ -125,6 +127,7 @@ pub(crate) async fn admit(registry: &Registry, head: &Parts, route: &Route) -> R
         Ok(subject) => subject,
         Err(Unidentified::Refused) => return Err(unauthorized(&**access, head)),
         Err(Unidentified::Busy) => return Err(too_many_logins()),
+        Err(Unidentified::Throttled(wait)) => return Err(Failure::too_many_failures(wait)),
     };
     if let Some(slot) = head.extensions.get::<SubjectSlot>() {
         slot.set(&subject);
