@@ -10,7 +10,10 @@ use std::{
 };
 
 use http::{HeaderValue, header::AUTHORIZATION, request::Parts};
-use orlop_api::access::{Access, Action, Actions, Identifying, Subject, Unidentified};
+use orlop_api::{
+    access::{Access, Action, Actions, Identifying, Subject, Unidentified},
+    server::Peer,
+};
 
 use crate::{
     challenge::{self, Origin, TOKEN_PATH},
@@ -18,6 +21,7 @@ use crate::{
     evidence::{Evidence, Extent},
     htpasswd::{Htpasswd, HtpasswdError},
     policy::Policy,
+    throttle::{Throttle, Turn},
     tokens::{Bearer, Tokens},
 };
 
@@ -37,6 +41,10 @@ pub struct Options {
     pub fail_delay: Duration,
     /// Where clients reach the registry, if it is not where it listens.
     pub external_url: Option<Origin>,
+    /// The path that all routes are below, as clients see it; empty, or such as `/registry`.
+    pub base_path: String,
+    /// Failed logins of an address before it has to wait; `None`: it never has to.
+    pub failures_max: Option<u32>,
 }
 
 /// Knows users and what they may do.
@@ -47,6 +55,8 @@ pub struct Auth {
     fail_delay: Duration,
     delayed: AtomicUsize,
     external_url: Option<Origin>,
+    base_path: String,
+    throttle: Option<Throttle>,
     /// Where some may come in without credentials and others have to show some.
     tokens: Option<Tokens>,
 }
@@ -54,7 +64,7 @@ pub struct Auth {
 impl Auth {
     /// Errors: a file that cannot be used.
     pub fn open(options: Options) -> Result<Self, HtpasswdError> {
-        let Options { htpasswd, policy, realm, fail_delay, external_url } = options;
+        let Options { htpasswd, policy, realm, fail_delay, external_url, base_path, failures_max } = options;
         let htpasswd = htpasswd.as_deref().map(Htpasswd::open).transpose()?;
         let is_mixed = htpasswd.is_some() && policy.as_ref().is_some_and(Policy::is_open);
         let realm = realm.filter(|realm| !realm.is_empty());
@@ -66,6 +76,8 @@ impl Auth {
             fail_delay,
             delayed: AtomicUsize::new(0),
             external_url,
+            base_path,
+            throttle: failures_max.map(Throttle::new),
         })
     }
 
@@ -75,7 +87,7 @@ impl Auth {
         }
         let subject = match Credentials::of(&head.headers) {
             Ok(Credentials::None) => Some(Subject::anonymous()),
-            Ok(Credentials::Password { user, password }) => self.by_password(&user, &password).await?,
+            Ok(Credentials::Password { user, password }) => self.by_login(head, &user, &password).await?,
             // A token for a token would have no end.
             Ok(Credentials::Token(_)) if head.uri.path() == TOKEN_PATH => None,
             Ok(Credentials::Token(token)) => self.by_token(&token).await?,
@@ -90,6 +102,33 @@ impl Auth {
     /// As in zot: where nobody can show who he is, nobody is asked to.
     fn knows_users(&self) -> bool {
         self.htpasswd.is_some()
+    }
+
+    /// Whose name and password these are, unless too many logins have failed where they come from.
+    /// Errors: too many logins at once, or too many that failed.
+    async fn by_login(&self, head: &Parts, user: &str, password: &str) -> Result<Option<Subject>, Unidentified> {
+        let (Some(throttle), Some(peer)) = (&self.throttle, head.extensions.get::<Peer>()) else {
+            return self.by_password(user, password).await;
+        };
+        match throttle.turn(peer.client, user) {
+            Turn::Now => {}
+            Turn::IfKnown(_) if self.has_seen(user, password).await => return self.by_password(user, password).await,
+            Turn::IfKnown(wait) | Turn::Later(wait) => return Err(throttle.refused(peer.client, user, wait)),
+        }
+        let subject = self.by_password(user, password).await?;
+        match &subject {
+            Some(_) => throttle.succeeded(peer.client, user),
+            None => throttle.failed(peer.client, user),
+        }
+        Ok(subject)
+    }
+
+    /// Whether these were right before, as far as that is known without asking anybody.
+    async fn has_seen(&self, user: &str, password: &str) -> bool {
+        match &self.htpasswd {
+            Some(htpasswd) => htpasswd.has_seen(user, password).await,
+            None => false,
+        }
     }
 
     /// Whose name and password these are. The ways are tried one after the other, those on this machine first.
@@ -192,7 +231,7 @@ impl Access for Auth {
     fn challenges(&self, head: &Parts) -> Vec<HeaderValue> {
         let takes_token = head.uri.path() != TOKEN_PATH && (challenge::is_docker(head) || brings_token(head));
         let bearer = match &self.tokens {
-            Some(_) if takes_token => challenge::bearer(head, self.external_url.as_ref()),
+            Some(_) if takes_token => challenge::bearer(head, self.external_url.as_ref(), &self.base_path),
             _ => None,
         };
         vec![bearer.unwrap_or_else(|| self.realm.clone())]

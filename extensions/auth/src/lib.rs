@@ -5,6 +5,7 @@
 //!     v credentials  what it brings: nothing, a name with a password, a token
 //!     v htpasswd     users of a file   users  its lines   hash  their passwords   logins  those that were right
 //!     v tokens       what stands for a password for a while
+//!     v throttle     failed logins: whoever fails again and again waits
 //!     v evidence     what a credential says beside the name: how far it goes, and what it claims
 //!     v challenge    what a client is told that has to say who it is
 //!     v policy       what users may do in which repositories, compiled for looking up   pattern  their names
@@ -27,6 +28,7 @@ mod logins;
 mod outbound;
 mod pattern;
 mod policy;
+mod throttle;
 mod tokens;
 mod users;
 
@@ -39,4 +41,5 @@ pub use htpasswd::HtpasswdError;
 pub use outbound::{Outbound, OutboundError};
 pub use pattern::{Pattern, PatternError};
 pub use policy::{Metrics, Policy, Repositories, Rights, Rules};
+pub use throttle::FAILURES_DEFAULT;
 pub use users::{UserError, Users};

@@ -35,6 +35,16 @@ impl Logins {
         Logins { key: random_key(), known: Cache::new(LOGINS_MAX) }
     }
 
+    /// Whether this login was right before. Says nothing of one that was not.
+    pub fn has(&self, user: &str, password: &str) -> bool {
+        self.known.get(self.hash(user, password).as_bytes()).is_some()
+    }
+
+    /// No name has a NUL, so that no two logins are written alike.
+    fn hash(&self, user: &str, password: &str) -> blake3::Hash {
+        blake3::keyed_hash(&self.key, [user, "\0", password].concat().as_bytes())
+    }
+
     /// Whether this login was right before, or is now, as `check` says. Of many equal ones at the same time one is
     /// checked and the others wait for it.
     ///
@@ -45,8 +55,7 @@ impl Logins {
         password: &str,
         check: impl Future<Output = Result<bool, E>>,
     ) -> Result<bool, E> {
-        // No name has a NUL, so that no two logins are written alike.
-        let login = blake3::keyed_hash(&self.key, [user, "\0", password].concat().as_bytes());
+        let login = self.hash(user, password);
         match self.known.get_value_or_guard_async(login.as_bytes()).await {
             Ok(()) => Ok(true),
             Err(place) => {
@@ -84,6 +93,7 @@ mod tests {
         assert_eq!(checks.get(), 3);
         assert_eq!(ask("a", "b", Ok(false)).await, Ok(true), "it is known");
         assert_eq!(checks.get(), 3);
+        assert!(logins.has("a", "b") && !logins.has("a", "B") && !logins.has("a\0b", ""));
         for (user, password) in [("a", "B"), ("ab", ""), ("", "ab")] {
             assert_eq!(ask(user, password, Ok(false)).await, Ok(false));
         }

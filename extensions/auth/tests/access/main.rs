@@ -5,4 +5,5 @@ mod logins;
 mod matrix;
 mod repositories;
 mod rig;
+mod throttle;
 mod uploads;

@@ -6,6 +6,7 @@ use http::{StatusCode, header::WWW_AUTHENTICATE};
 use orlop_api::{
     Policy as ApiPolicy, Registry,
     access::{Action, Actions},
+    front::Front,
     limits::Limits,
 };
 use orlop_auth::{Auth, Metrics, Options, Pattern, Policy, Repositories, Rights, Rules};
@@ -124,16 +125,22 @@ impl Rig {
     }
 
     pub async fn with(policy: Option<Policy>, fail_delay: Duration) -> Self {
+        Rig::serve(Options { policy, fail_delay, ..Options::default() }, Front::default()).await
+    }
+
+    /// With the users in a file, whatever `options` say of them.
+    pub async fn serve(options: Options, front: Front) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let htpasswd = directory.path().join("htpasswd");
         std::fs::write(&htpasswd, USERS.map(line).concat()).expect("written");
-        let options = Options { htpasswd: Some(htpasswd), policy, fail_delay, ..Options::default() };
+        let options = Options { htpasswd: Some(htpasswd), ..options };
         let auth = Auth::open(options).expect("usable");
         let options =
             orlop_engine::Options { backend: Backend::Threads, index: IndexKind::Memory, ..Default::default() };
         let engine = Engine::open(&directory.path().join("root"), options).await.expect("an empty store opens");
         let registry = Registry::new(engine.clone(), Limits::default(), ApiPolicy::default());
-        let server = registry.with_access(Arc::new(auth)).bind(([127, 0, 0, 1], 0).into(), None).expect("bound");
+        let registry = registry.with_front(front).with_access(Arc::new(auth));
+        let server = registry.bind(([127, 0, 0, 1], 0).into(), None).expect("bound");
         let address = server.local_addr().expect("an address");
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = tokio::spawn(async move {
