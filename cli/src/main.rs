@@ -22,6 +22,7 @@ mod hint;
 mod huge_pages;
 mod import;
 mod log;
+mod log_file;
 mod open_files;
 mod private;
 mod progress;
