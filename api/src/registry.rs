@@ -37,6 +37,9 @@ pub struct Policy {
     /// then whatever can be pulled by a tag can be pulled completely. Mirrors that copy only some
     /// platforms of an index need it on (spec, "Push": a registry MAY reject).
     pub sparse_manifests: bool,
+    /// Uploads belong to their repository alone: whoever may push to it and knows the random address of one can go on
+    /// with it. Off by default: then they belong to the user who began them.
+    pub shared_uploads: bool,
     /// From where operators may ask for collections.
     pub operators: Operators,
     /// Bytes of memory beyond which the process takes no requests that bring bytes: 503 with

@@ -119,8 +119,6 @@ fn filter(level: LevelFilter) -> Targets {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use tracing::Level;
 
     use super::*;

@@ -106,6 +106,10 @@ pub const KEYS: &[Key] = &[
     Key { path: "http.operators", set: http_operators },
     Key { path: "http.tls.cert", set: |config, value| path(value).map(|path| config.tls.cert = Some(path)) },
     Key { path: "http.tls.key", set: |config, value| path(value).map(|path| config.tls.key = Some(path)) },
+    Key {
+        path: "http.sharedUploads",
+        set: |config, value| value.bool().map(|shared| config.policy.shared_uploads = shared),
+    },
     Key { path: "http.trustedProxies", set: front::set_trusted_proxies },
     Key { path: "http.forwardedHeader", set: front::set_forwarded_header },
     Key { path: "http.basePath", set: front::set_base_path },

@@ -125,11 +125,12 @@ impl Rig {
     }
 
     pub async fn with(policy: Option<Policy>, fail_delay: Duration) -> Self {
-        Rig::serve(Options { policy, fail_delay, ..Options::default() }, Front::default()).await
+        let options = Options { policy, fail_delay, ..Options::default() };
+        Rig::serve(options, Front::default(), ApiPolicy::default()).await
     }
 
     /// With the users in a file, whatever `options` say of them.
-    pub async fn serve(options: Options, front: Front) -> Self {
+    pub async fn serve(options: Options, front: Front, policy: ApiPolicy) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let htpasswd = directory.path().join("htpasswd");
         std::fs::write(&htpasswd, USERS.map(line).concat()).expect("written");
@@ -138,7 +139,7 @@ impl Rig {
         let options =
             orlop_engine::Options { backend: Backend::Threads, index: IndexKind::Memory, ..Default::default() };
         let engine = Engine::open(&directory.path().join("root"), options).await.expect("an empty store opens");
-        let registry = Registry::new(engine.clone(), Limits::default(), ApiPolicy::default());
+        let registry = Registry::new(engine.clone(), Limits::default(), policy);
         let registry = registry.with_front(front).with_access(Arc::new(auth));
         let server = registry.bind(([127, 0, 0, 1], 0).into(), None).expect("bound");
         let address = server.local_addr().expect("an address");

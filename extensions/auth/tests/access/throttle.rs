@@ -1,6 +1,9 @@
 //! Failed logins of one address, and all others.
 
-use orlop_api::front::{Front, Proxies};
+use orlop_api::{
+    Policy as ApiPolicy,
+    front::{Front, Proxies},
+};
 use orlop_auth::Options;
 
 use crate::rig::{Answer, Rig, basic, login, password, policy};
@@ -13,7 +16,7 @@ const GUESSES: usize = 40;
 async fn start(failures_max: Option<u32>) -> Rig {
     let proxies = Proxies { trusted: vec!["127.0.0.1".parse().expect("an address")], ..Proxies::default() };
     let options = Options { policy: Some(policy()), failures_max, ..Options::default() };
-    Rig::serve(options, Front { proxies, ..Front::default() }).await
+    Rig::serve(options, Front { proxies, ..Front::default() }, ApiPolicy::default()).await
 }
 
 async fn come(rig: &Rig, address: &str, credentials: &str) -> Answer {
