@@ -3,6 +3,7 @@
 //! ```text
 //!   server     sockets, TLS, HTTP/1.1 and HTTP/2, time limits; knows nothing of registries
 //!     v registry   one request in, one answer out
+//!     v front      who the client is, whether he may send one more, the path below which it all is
 //!     v access     who sends it, and whether he may: a seam, and the table of permissions
 //!     v router     path and method -> handler              protocol  pure parsing of what clients send
 //!     v handlers   one file per noun of the specification  limits    every limit, in one table
@@ -23,6 +24,7 @@ pub mod access;
 mod body;
 mod cors;
 pub mod document;
+pub mod front;
 mod handlers;
 pub mod health;
 pub mod limits;

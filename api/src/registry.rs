@@ -8,14 +8,16 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, request::Parts};
 use orlop_engine::Engine;
 
 use crate::{
     access::{self, Access, Grant, Subject, SubjectSlot},
     body::ResponseBody,
     cors::Cors,
+    front::Front,
     handlers::{
+        error_map::Failure,
         incoming::{self, Incoming},
         scope::{self, Scope},
     },
@@ -24,7 +26,7 @@ use crate::{
     maintenance::{Maintenance, Operators},
     metrics::{Metrics, Statistic, StatisticKind},
     pressure::Pressure,
-    protocol::Repository,
+    protocol::{Repository, Route, route::RouteError},
     router,
     server::{Handler, RequestBody, Server, ServerOptions, Tls},
 };
@@ -36,6 +38,9 @@ pub struct Policy {
     /// then whatever can be pulled by a tag can be pulled completely. Mirrors that copy only some
     /// platforms of an index need it on (spec, "Push": a registry MAY reject).
     pub sparse_manifests: bool,
+    /// Uploads belong to their repository alone: whoever may push to it and knows the random address of one can go on
+    /// with it. Off by default: then they belong to the user who began them.
+    pub shared_uploads: bool,
     /// From where operators may ask for collections.
     pub operators: Operators,
     /// Bytes of memory beyond which the process takes no requests that bring bytes: 503 with
@@ -58,6 +63,7 @@ pub struct Registry {
     /// `None`: pages of other origins may not read answers.
     cors: Option<Arc<Cors>>,
     repeats: bool,
+    pub(crate) front: Arc<Front>,
 }
 
 impl Registry {
@@ -86,6 +92,7 @@ impl Registry {
             access: None,
             cors: None,
             repeats: true,
+            front: Arc::default(),
         }
     }
 
@@ -101,6 +108,12 @@ impl Registry {
     pub fn with_maintenance(self, maintenance: Arc<dyn Maintenance>) -> Self {
         let _ = self.maintenance.set(maintenance);
         self
+    }
+
+    /// Says who stands between clients and the registry, and what they may ask for.
+    #[must_use]
+    pub fn with_front(self, front: Front) -> Self {
+        Registry { front: Arc::new(front), ..self }
     }
 
     /// Has every request decided by `access` before anything of its body is read.
@@ -127,6 +140,7 @@ impl Registry {
             metrics: self.metrics.clone(),
             health: self.health.clone(),
             repeats: self.repeats,
+            front: self.front.clone(),
         };
         Server::bind(self.clone(), options)
     }
@@ -138,14 +152,20 @@ impl Registry {
         if browser.is_some() && head.extensions.get::<SubjectSlot>().is_none() {
             head.extensions.insert(SubjectSlot::default());
         }
-        let mut response = match router::route(self, &head, &mut body).await {
-            Ok(response) => response,
-            Err(failure) => failure.into_response(),
+        let base_path = &self.front.base_path;
+        let has_route = base_path.is_empty() || self.strip(&mut head);
+        let answered = match has_route {
+            true => router::route(self, &head, &mut body).await,
+            false => Err(RouteError::NotARoute.into()),
         };
+        let mut response = answered.unwrap_or_else(Failure::into_response);
         if let Some(access) = browser {
             let subject = head.extensions.get().map_or(Subject::anonymous(), SubjectSlot::get);
             let status = response.status();
             access.settle(&subject, &head, status, response.headers_mut());
+        }
+        if !base_path.is_empty() {
+            base_path.prefix(response.headers_mut());
         }
         if let Some(cors) = &self.cors {
             cors.allow(&head, response.headers_mut());
@@ -156,6 +176,15 @@ impl Registry {
             *response.body_mut() = ResponseBody::empty();
         }
         response
+    }
+
+    /// Takes the base path off. False for what is not below it, except for probes, which know nothing of it.
+    fn strip(&self, head: &mut Parts) -> bool {
+        match self.front.base_path.strip(&head.uri) {
+            Some(uri) => head.uri = uri,
+            None => return matches!(Route::parse(head.uri.path()), Ok(Route::Health(_))),
+        }
+        true
     }
 
     pub fn health(&self) -> &Health {

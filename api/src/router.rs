@@ -23,7 +23,11 @@ use crate::{
 
 /// Answers one request, except for what goes wrong.
 pub async fn route(registry: &Registry, head: &Parts, body: &mut impl Incoming) -> Outcome {
-    let route = Route::parse(head.uri.path())?;
+    let route = Route::parse(head.uri.path());
+    if !matches!(route, Ok(Route::Health(_))) {
+        not_too_many(registry, head)?;
+    }
+    let route = route?;
     if let Some(slot) = head.extensions.get::<RouteSlot>() {
         slot.set(class(&route));
     }
@@ -110,6 +114,14 @@ pub async fn route(registry: &Registry, head: &Parts, body: &mut impl Incoming) 
             Box::pin(scrub::answer(registry, method)).await
         }
     }
+}
+
+/// Refuses a request of a client that has sent too many, before anything is done for it. Probes are not counted: a
+/// supervisor that is refused would end the process.
+fn not_too_many(registry: &Registry, head: &Parts) -> Outcome<()> {
+    let Some(rates) = &registry.front.rates else { return Ok(()) };
+    let Some(peer) = head.extensions.get::<Peer>() else { return Ok(()) };
+    rates.admit(peer.client, &head.method).map_err(Failure::too_many)
 }
 
 fn class(route: &Route) -> RouteClass {

@@ -2,14 +2,12 @@
 //!
 //! In: a level and an output. What has become true: every `tracing` event of the process goes
 //! there, its fields beside `timestamp`, `level`, `message` and `target`; what the audit log is for
-//! goes to that, too.
+//! goes to that, too, and requests go to the access log instead, if there is one.
 
 use std::{
-    fs::{File, OpenOptions},
     io,
-    os::unix::fs::OpenOptionsExt,
     path::Path,
-    sync::Mutex,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use tracing::level_filters::LevelFilter;
@@ -24,6 +22,7 @@ use tracing_subscriber::{
 use crate::{
     audit, config,
     exit::{Exit, Failure},
+    log_file::LogFile,
 };
 
 /// Crates of this workspace have targets that begin with this.
@@ -35,8 +34,8 @@ pub fn start(log: &config::Log) -> Result<(), Failure> {
     match &log.output {
         None => start_with(log, io::stdout),
         Some(path) => {
-            let file = open(path).map_err(|error| unusable("log.output", path, &error))?;
-            start_with(log, Mutex::new(file))
+            let file = open("log.output", path)?;
+            start_with(log, file)
         }
     }
 }
@@ -50,16 +49,40 @@ pub fn start_beside(log: &config::Log) -> Result<(), Failure> {
     }
 }
 
-/// Log lines name repositories and clients, so the file is made for its owner alone.
-fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).mode(0o600).open(path)
+/// Files of this process that are opened again when that is asked for.
+static FILES: Mutex<Vec<Arc<LogFile>>> = Mutex::new(Vec::new());
+
+/// Requests, one line each.
+const REQUESTS: &str = "orlop_api::access";
+
+/// Goes on in new files where somebody has moved the old ones away. The audit log notices that by itself.
+#[cfg_attr(not(test), expect(dead_code, reason = "for the signal that says that logs were rotated"))]
+pub fn reopen() {
+    for file in &*FILES.lock().unwrap_or_else(PoisonError::into_inner) {
+        if let Err(error) = file.reopen() {
+            let path = file.path().display();
+            tracing::error!(%path, %error, "a log cannot be opened again, and goes on in its old file");
+        }
+    }
+}
+
+fn open(key: &str, path: &Path) -> Result<Arc<LogFile>, Failure> {
+    let file = LogFile::open(path).map_err(|error| unusable(key, path, &error))?;
+    FILES.lock().unwrap_or_else(PoisonError::into_inner).push(file.clone());
+    Ok(file)
 }
 
 fn start_with<W>(log: &config::Log, writer: W) -> Result<(), Failure>
 where
     W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
 {
-    let lines = tracing_subscriber::registry().with(json(writer).with_filter(filter(log.level)));
+    let access = log.access.as_deref().map(|path| open("log.access", path)).transpose()?;
+    let mut filter = filter(log.level);
+    if access.is_some() {
+        filter = filter.with_target(REQUESTS, LevelFilter::OFF);
+    }
+    let requests = access.map(|file| json(file).with_filter(Targets::new().with_target(REQUESTS, LevelFilter::INFO)));
+    let lines = tracing_subscriber::registry().with(json(writer).with_filter(filter)).with(requests);
     match &log.audit {
         None => lines.init(),
         Some(path) => lines.with(audit::start(path).map_err(|error| unusable("log.audit", path, &error))?).init(),
@@ -96,8 +119,6 @@ fn filter(level: LevelFilter) -> Targets {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use tracing::Level;
 
     use super::*;
@@ -121,12 +142,18 @@ mod tests {
     fn a_line_is_one_object_with_flat_fields() {
         let directory = tempfile::tempdir().expect("a scratch directory");
         let path = directory.path().join("log.json");
-        let file = open(&path).expect("a new file");
-        let subscriber = tracing_subscriber::registry().with(json(Arc::new(file)));
+        let file = open("log.output", &path).expect("a new file");
+        let subscriber = tracing_subscriber::registry().with(json(file));
         tracing::subscriber::with_default(subscriber, || {
             tracing::info!(address = "127.0.0.1:1", "listening");
             tracing::warn!("two\nlines");
+            std::fs::rename(&path, directory.path().join("moved")).expect("moved");
+            reopen();
+            tracing::info!("anew");
         });
+        let moved = std::fs::read_to_string(&path).expect("a new file");
+        assert!(moved.contains("anew") && moved.lines().count() == 1, "{moved}");
+        std::fs::rename(directory.path().join("moved"), &path).expect("moved back");
 
         let text = std::fs::read_to_string(&path).expect("the log");
         let lines: Vec<serde_json::Value> =
@@ -141,8 +168,12 @@ mod tests {
     #[test]
     fn an_output_that_cannot_be_opened_names_its_key() {
         let nowhere = Some(std::path::PathBuf::from("/nowhere/at/all/log.json"));
-        for (key, output, audit) in [("log.output", nowhere.clone(), None), ("log.audit", None, nowhere)] {
-            let log = config::Log { level: LevelFilter::INFO, output, audit };
+        for (key, output, audit, access) in [
+            ("log.output", nowhere.clone(), None, None),
+            ("log.audit", None, nowhere.clone(), None),
+            ("log.access", None, None, nowhere),
+        ] {
+            let log = config::Log { level: LevelFilter::INFO, output, audit, access };
             let failure = start(&log).expect_err("the directory does not exist");
             assert_eq!(failure.exit, Exit::Configuration);
             assert!(failure.to_string().contains(key), "{failure}");

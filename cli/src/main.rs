@@ -22,6 +22,7 @@ mod hint;
 mod huge_pages;
 mod import;
 mod log;
+mod log_file;
 mod offline;
 mod open_files;
 mod private;

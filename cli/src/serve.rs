@@ -46,7 +46,8 @@ pub async fn run(arguments: &args::Serve) -> Result<(), Failure> {
 
     #[cfg(feature = "auth")]
     let access = std::mem::take(&mut config.access);
-    let Config { root, engine: options, address, tls, mut limits, policy, collection, retention, scrub, .. } = config;
+    let Config { root, engine: options, address, tls, mut limits, policy, front, collection, retention, scrub, .. } =
+        config;
     open_files::leave_room(&mut limits, open_files_max);
     let tls = load(&tls)?;
     // Before anything is opened: a file of users that cannot be used must not let everybody in.
@@ -63,7 +64,7 @@ pub async fn run(arguments: &args::Serve) -> Result<(), Failure> {
     }
 
     let collector = Collector::governed(engine.clone(), collection.options(&retention), Arc::new(retention));
-    let registry = Registry::new(engine.clone(), limits, policy);
+    let registry = Registry::new(engine.clone(), limits, policy).with_front(front);
     #[cfg(feature = "auth")]
     let registry = match &access {
         Some(access) => registry.with_access(access.clone()),

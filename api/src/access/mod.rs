@@ -20,7 +20,7 @@ mod need;
 mod subject;
 mod ways;
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{
@@ -79,6 +79,8 @@ pub enum Unidentified {
     Unavailable,
     /// A change that a browser was made to ask for by a page of somebody else, as far as can be told: 403.
     Forged,
+    /// Too many logins from this address have failed: 429 until this has passed.
+    Throttled(Duration),
 }
 
 /// Knows users and what they may do. It is asked for every request, so that its answers have to be quick; only
@@ -146,6 +148,7 @@ pub(crate) async fn admit(registry: &Registry, head: &Parts, route: &Route) -> R
         Err(Unidentified::Busy) => return Err(too_many_logins()),
         Err(Unidentified::Unavailable) => return Err(logins_unavailable()),
         Err(Unidentified::Forged) => return Err(denied()),
+        Err(Unidentified::Throttled(wait)) => return Err(Failure::too_many_failures(wait)),
     };
     if let Some(slot) = head.extensions.get::<SubjectSlot>() {
         slot.set(&subject);

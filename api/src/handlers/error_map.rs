@@ -22,7 +22,7 @@
 //! | no descriptor, memory | 503    | `UNAVAILABLE`, with `Retry-After`           |
 //! | everything else       | 500    | `UNKNOWN`; the text stays in the log        |
 
-use std::io;
+use std::{io, time::Duration};
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
@@ -35,6 +35,7 @@ use super::reply;
 use crate::{
     access,
     body::ResponseBody,
+    front::TooMany,
     protocol::error::{ErrorCode, ProtocolError},
 };
 
@@ -44,6 +45,11 @@ const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("30");
 
 /// What a client is told to wait, in seconds, for what other clients give back.
 pub const RETRY_SOON_SECONDS: HeaderValue = HeaderValue::from_static("5");
+
+/// Whole seconds (RFC 9110 section 10.2.3), and not before it is worth it.
+fn seconds(wait: Duration) -> HeaderValue {
+    HeaderValue::from(wait.as_millis().div_ceil(1000).clamp(1, u128::from(u32::MAX)) as u64)
+}
 
 /// What a digest stood for in the request: it decides the code of "not found".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,6 +110,26 @@ impl Failure {
     pub fn with_headers(mut self, change: impl FnOnce(&mut HeaderMap)) -> Self {
         change(&mut self.0.headers);
         self
+    }
+
+    /// More requests than the client may send. The two fields with an X are zot's.
+    pub(crate) fn too_many(TooMany { rate, wait }: TooMany) -> Self {
+        const LIMIT: HeaderName = HeaderName::from_static("x-rate-limit-limit");
+        const DURATION: HeaderName = HeaderName::from_static("x-rate-limit-duration");
+        let rate = rate.requests_per_second();
+        let message = format!("{rate} requests a second are taken from one client; send fewer, or at longer intervals");
+        let failure = Failure::new(StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests, message);
+        failure
+            .with(RETRY_AFTER, seconds(wait))
+            .with(LIMIT, reply::text(format!("{rate}.00")))
+            .with(DURATION, HeaderValue::from_static("1"))
+    }
+
+    /// Logins of the client have failed too often.
+    pub(crate) fn too_many_failures(wait: Duration) -> Self {
+        let message = "too many logins from this address have failed; try again later";
+        let failure = Failure::new(StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests, message);
+        failure.with(RETRY_AFTER, seconds(wait))
     }
 
     /// The table above. `kind` is what the digests of the request stood for.

@@ -35,10 +35,12 @@ impl Scope<'_> {
         }
     }
 
-    /// Where the uploads of whoever sent the request are. Without access control, and for nobody in particular, they
-    /// have no owner.
+    /// Where the uploads of whoever sent the request are. Without access control, for nobody in particular, and where
+    /// they are shared, they have no owner.
     pub fn uploads(&self) -> UploadHome {
-        let owner = self.grant.subject().name().map(|name| UploadOwner::known_by(name.as_bytes()));
+        let user = self.grant.subject();
+        let name = user.name().filter(|_| !self.policy.shared_uploads);
+        let owner = name.map(|name| UploadOwner::known_by(name.as_bytes()));
         UploadHome { namespace: self.namespace.clone(), owner }
     }
 

@@ -19,6 +19,13 @@ const ANONYMOUS: &str = "anonymous";
 /// Bytes of a path and query that are kept.
 const OBJECT_BYTES_MAX: usize = 1024;
 
+/// Parameters of queries whose values say what was changed. Others have no meaning here, and what clients put there
+/// by mistake, such as a password, is nobody's to read.
+const SHOWN: [&str; 6] = ["digest", "digest-algorithm", "from", "id", "mount", "tag"];
+
+/// What stands for the values of others.
+const HIDDEN: &str = "***";
+
 /// A request under way that may change something. Says so once: when it is answered, or when it is
 /// dropped without an answer.
 pub(super) struct Audited {
@@ -43,8 +50,8 @@ impl Audited {
         if !tracing::enabled!(target: TARGET, tracing::Level::INFO) {
             return None;
         }
-        let object = uri.path_and_query().map_or("", |path| path.as_str()).as_bytes();
-        let object = String::from_utf8_lossy(&object[..object.len().min(OBJECT_BYTES_MAX)]).into_owned();
+        let object = object(uri);
+        let object = String::from_utf8_lossy(&object.as_bytes()[..object.len().min(OBJECT_BYTES_MAX)]).into_owned();
         Some(Audited { action, object, client, subject: SubjectSlot::default(), is_told: false })
     }
 
@@ -77,6 +84,24 @@ impl Audited {
             clientIP = %client,
         );
     }
+}
+
+/// Path and query, with the values that say something.
+fn object(uri: &Uri) -> String {
+    let mut object = uri.path().to_owned();
+    for (index, parameter) in uri.query().into_iter().flat_map(|query| query.split('&')).enumerate() {
+        object.push(if index == 0 { '?' } else { '&' });
+        match parameter.split_once('=') {
+            Some((name, _)) if !SHOWN.contains(&name) => object.extend([name, "=", HIDDEN]),
+            // What has no name may be a value.
+            None if !parameter.is_empty() => object.push_str(HIDDEN),
+            _ => object.push_str(parameter),
+        }
+        if object.len() > OBJECT_BYTES_MAX {
+            break;
+        }
+    }
+    object
 }
 
 impl Drop for Audited {
@@ -160,6 +185,13 @@ mod tests {
             assert_eq!(long.object.len(), OBJECT_BYTES_MAX);
             long.answered(StatusCode::NOT_FOUND);
         });
+        for (uri, shown) in [
+            ("/v2/a/blobs/uploads/?digest=sha256:00&password=x", "/v2/a/blobs/uploads/?digest=sha256:00&password=***"),
+            ("/v2/a/blobs/uploads/?a:secret&from=b", "/v2/a/blobs/uploads/?***&from=b"),
+            ("/v2/a?&tag=", "/v2/a?&tag="),
+        ] {
+            assert_eq!(object(&uri.parse().expect("a URI")), shown);
+        }
         let kept = kept.0.lock().expect("no panic").clone();
         let expected = [
             ("anonymous", "PUT", "done", "status=201 "),

@@ -30,6 +30,7 @@ use super::{
     tls::Tls,
 };
 use crate::{
+    front::Front,
     limits::{Limits, milliseconds, setting, size},
     metrics::{EndCause, Metrics, Protocol},
 };
@@ -42,6 +43,7 @@ pub(super) struct Shared<H: Handler> {
     pub(super) tls: Option<Tls>,
     /// Answers to give again; `None` without that path.
     pub(super) answers: Option<Arc<Answers<H::Body>>>,
+    pub(super) front: Arc<Front>,
 }
 
 /// Serves one connection until it ends.
@@ -64,7 +66,8 @@ pub(super) async fn serve<H: Handler>(
         milliseconds(limits.stall_timeout_ms),
     );
     let scheme = if shared.tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP };
-    let connection = Connection { shared, activity, deliveries, peer: Peer { address, scheme } };
+    let peer = Peer { address, client: address.ip().to_canonical(), scheme };
+    let connection = Connection { shared, activity, deliveries, peer };
     end.cause = connection.serve(socket, &mut draining).await;
     tracing::debug!(peer = %address, cause = end.cause.as_str(), "connection ended");
 }
@@ -144,6 +147,8 @@ impl<H: Handler> Connection<H> {
                 activity: activity.clone(),
                 peer: peer.address,
             }),
+            is_proxy: shared.front.proxies.trusts(peer.client),
+            front: shared.front.clone(),
             peer,
             deliveries,
             multiplexed: protocol == Protocol::Http2,

@@ -36,7 +36,12 @@ mod supervisor;
 mod timeout;
 mod tls;
 
-use std::{future::Future, io, net::SocketAddr, sync::Arc};
+use std::{
+    future::Future,
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use http::{Request, Response, uri::Scheme};
@@ -50,7 +55,7 @@ pub use self::{
     request_body::{RequestBody, RequestBodyError},
     tls::{Tls, TlsOptions},
 };
-use crate::{health::Health, limits::Limits, metrics::Metrics};
+use crate::{front::Front, health::Health, limits::Limits, metrics::Metrics};
 
 /// Answers requests. It is called concurrently; dropping its future means that the client has gone
 /// or the server stops, and must leave everything whole.
@@ -67,8 +72,12 @@ pub trait Handler: Send + Sync + 'static {
 /// Who sent a request, and over what; found in the request's extensions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
+    /// Where the connection comes from: the client, or the last proxy before us.
     pub address: SocketAddr,
-    /// `https` when the connection is TLS.
+    /// The client, as the connection or the proxies that are trusted tell it; never an IPv4 address in the form of
+    /// an IPv6 one. Whoever counts, refuses or writes down means this one.
+    pub client: IpAddr,
+    /// What the client speaks: `https` when the connection is TLS, or a trusted proxy says that the client's is.
     pub scheme: Scheme,
 }
 
@@ -86,6 +95,8 @@ pub struct ServerOptions {
     /// Whether answers that handlers say are [`Repeatable`] are given again without asking them. What clients see
     /// is the same either way.
     pub repeats: bool,
+    /// Who stands between clients and us, and what they may ask for.
+    pub front: Arc<Front>,
 }
 
 /// A bound socket with a handler. Nothing is accepted before [`Server::run`].
@@ -101,7 +112,7 @@ impl<H: Handler> Server<H> {
     /// Errors: a limit out of its range, or an address that cannot be bound. Must be called within a
     /// tokio runtime.
     pub fn bind(handler: H, options: ServerOptions) -> io::Result<Self> {
-        let ServerOptions { address, tls, limits, metrics, health, repeats } = options;
+        let ServerOptions { address, tls, limits, metrics, health, repeats, front } = options;
         limits.check().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         // A restart must not wait for connections of the last run in TIME_WAIT.
@@ -114,7 +125,7 @@ impl<H: Handler> Server<H> {
         let answers = repeats.then(|| Arc::new(Answers::new()));
         Ok(Server {
             listener: Listener::new(listening, limits.clone(), metrics.clone()),
-            shared: Shared { handler: Arc::new(handler), limits, metrics, tls, answers },
+            shared: Shared { handler: Arc::new(handler), limits, metrics, tls, answers, front },
             health,
         })
     }

@@ -4,7 +4,7 @@
 //! so a request is counted exactly once on every path: answered, aborted, panicked, cut.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -49,6 +49,8 @@ enum Named {
 
 pub(super) struct Observation {
     observer: Arc<Observer>,
+    /// Behind a proxy.
+    client: Option<IpAddr>,
     method: MethodClass,
     began: Instant,
     status: Option<StatusCode>,
@@ -60,23 +62,35 @@ pub(super) struct Observation {
 }
 
 impl Observation {
-    /// Begins with a complete request head.
-    pub(super) fn begin(observer: Arc<Observer>, method: &Method) -> Self {
+    /// Begins with a complete request head, of a client behind a proxy or the peer itself.
+    pub(super) fn begin(observer: Arc<Observer>, method: &Method, client: Option<IpAddr>) -> Self {
         let (route, bytes_in) = (Named::Later(RouteSlot::default()), Some(Arc::default()));
-        Observation::of(observer, MethodClass::from(method), route, bytes_in)
+        Observation::of(observer, client, MethodClass::from(method), route, bytes_in)
     }
 
     /// Begins with a request without a body whose route is known.
-    pub(super) fn repeat(observer: Arc<Observer>, method: MethodClass, route: RouteClass) -> Self {
+    pub(super) fn repeat(
+        observer: Arc<Observer>,
+        client: Option<IpAddr>,
+        method: MethodClass,
+        route: RouteClass,
+    ) -> Self {
         observer.metrics.repeated();
-        Observation::of(observer, method, Named::Now(route), None)
+        Observation::of(observer, client, method, Named::Now(route), None)
     }
 
-    fn of(observer: Arc<Observer>, method: MethodClass, route: Named, bytes_in: Option<Arc<AtomicU64>>) -> Self {
+    fn of(
+        observer: Arc<Observer>,
+        client: Option<IpAddr>,
+        method: MethodClass,
+        route: Named,
+        bytes_in: Option<Arc<AtomicU64>>,
+    ) -> Self {
         observer.metrics.request_started();
         let began = observer.activity.request_started();
         Observation {
             observer,
+            client,
             method,
             began,
             status: None,
@@ -156,6 +170,7 @@ impl Drop for Observation {
             bytes_out = self.bytes_out,
             aborted = self.abort.map_or("no", AbortCause::as_str),
             peer = %self.observer.peer,
+            client = self.client.map(tracing::field::display),
             "request"
         );
     }

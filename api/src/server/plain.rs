@@ -66,6 +66,19 @@ pub fn begin(bytes: &[u8], headers_max: usize) -> Begin<'_> {
     }
 }
 
+/// The values of a header field, in their order, of a head that is plain.
+pub(super) fn values<'a>(head: &'a [u8], name: &str) -> Vec<&'a [u8]> {
+    let mut fields = [const { std::mem::MaybeUninit::uninit() }; PLAIN_HEADERS_MAX];
+    let mut parsed = httparse::Request::new(&mut []);
+    match parsed.parse_with_uninit_headers(head, &mut fields) {
+        Ok(_) => {
+            let named = parsed.headers.iter().filter(|field| field.name.eq_ignore_ascii_case(name));
+            named.map(|field| field.value).collect()
+        }
+        Err(_) => Vec::new(),
+    }
+}
+
 impl<'a> Plain<'a> {
     /// The same judgement of a request that hyper read.
     pub(super) fn of<B>(request: &'a Request<B>) -> Option<Self> {

@@ -8,6 +8,7 @@ use std::{
     any::Any,
     convert::Infallible,
     future::{Future, poll_fn},
+    net::IpAddr,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
     sync::Arc,
@@ -15,7 +16,7 @@ use std::{
 };
 
 use http::{
-    HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version,
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version,
     header::{self, CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS},
 };
 use hyper::body::Incoming;
@@ -30,7 +31,11 @@ use super::{
     response_body::{Delivery, ResponseBody},
     streams::Owed,
 };
-use crate::{limits::Limits, metrics::RouteClass};
+use crate::{
+    front::{Front, Seen},
+    limits::Limits,
+    metrics::RouteClass,
+};
 
 /// Tells clients that this is a registry; the distribution specification calls it legacy, clients
 /// still look for it.
@@ -46,6 +51,9 @@ pub(super) struct Service<H: Handler> {
     pub(super) limits: Arc<Limits>,
     pub(super) observer: Arc<Observer>,
     pub(super) peer: Peer,
+    /// The connection comes from a proxy that is trusted, so that each of its requests says who the client is.
+    pub(super) is_proxy: bool,
+    pub(super) front: Arc<Front>,
     pub(super) deliveries: Arc<Deliveries>,
     /// HTTP/2: answers are complete when their stream took them, not when the socket is flushed.
     pub(super) multiplexed: bool,
@@ -62,11 +70,13 @@ impl<H: Handler> Service<H> {
     /// Answers one request. The observation begins before the future runs, so that a request whose
     /// connection ends first is counted as well.
     pub(super) fn call(self: Arc<Self>, mut request: Request<Incoming>) -> Answering<H> {
-        let observation = Observation::begin(self.observer.clone(), request.method());
-        let audited = Audited::begin(request.method(), request.uri(), self.peer.address.ip());
+        let peer = self.peer_of(request.headers());
+        let observation = Observation::begin(self.observer.clone(), request.method(), self.told(peer.client));
+        let audited = Audited::begin(request.method(), request.uri(), peer.client);
         if let Some(audited) = &audited {
             request.extensions_mut().insert(audited.subject());
         }
+        request.extensions_mut().insert(peer);
         Box::pin(async move {
             let response = self.answer(request, observation).await;
             if let Some(audited) = audited {
@@ -74,6 +84,28 @@ impl<H: Handler> Service<H> {
             }
             Ok(response)
         })
+    }
+
+    /// Who sends a request with these headers.
+    fn peer_of(&self, headers: &HeaderMap) -> Peer {
+        let values = |name: &str| headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
+        match self.seen(values) {
+            None => self.peer.clone(),
+            Some(Seen { client, scheme }) => {
+                let Peer { address, scheme: own, .. } = &self.peer;
+                Peer { address: *address, client, scheme: scheme.unwrap_or_else(|| own.clone()) }
+            }
+        }
+    }
+
+    /// What a trusted proxy says of a request, by the values that its header fields have.
+    pub(super) fn seen<'a>(&self, values: impl Fn(&str) -> Vec<&'a [u8]>) -> Option<Seen> {
+        self.is_proxy.then(|| self.front.proxies.see(self.peer.client, values))
+    }
+
+    /// The client, if it is not known from the connection alone.
+    pub(super) fn told(&self, client: IpAddr) -> Option<IpAddr> {
+        self.is_proxy.then_some(client)
     }
 
     async fn answer(
@@ -85,7 +117,6 @@ impl<H: Handler> Service<H> {
         let is_ambiguous = is_ambiguous(&request);
         let (standing, key) = self.standing(&request);
         let mut request = request.map(|incoming| RequestBody::new(incoming, &self.limits, observation.bytes_in()));
-        request.extensions_mut().insert(self.peer.clone());
         request.extensions_mut().insert(observation.slot());
         if key.is_some() {
             request.extensions_mut().insert(MayRepeat);

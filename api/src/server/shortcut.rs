@@ -9,12 +9,14 @@ use std::{
     collections::VecDeque,
     future::Future,
     io::{self, IoSlice},
+    net::IpAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use bytes::{Buf, Bytes};
+use http::Method;
 use http_body::Body as _;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -23,7 +25,7 @@ use super::{
     answers::{Answers, Repeated},
     date,
     observation::Observation,
-    plain::{Begin, PLAIN_HEAD_BYTES_MAX, begin},
+    plain::{self, Begin, PLAIN_HEAD_BYTES_MAX, begin},
     preface::{Rewound, Stream},
     response_body::{Delivery, ResponseBody},
     service::Service,
@@ -108,12 +110,21 @@ impl<S: Stream, H: Handler> Shortcut<S, H> {
             Begin::Other => return Look::HandOver,
         };
         let Some(answer) = self.answers.get(&request) else { return Look::HandOver };
+        let client = self.client(&self.buffer[self.begin..self.begin + length]);
+        if let Some(rates) = &self.service.front.rates {
+            let method = if request.is_head { Method::HEAD } else { Method::GET };
+            // Whoever refuses it asks again; what is refused counts for nothing.
+            if rates.admit(client, &method).is_err() {
+                return Look::HandOver;
+            }
+        }
         let Some(repeated) = answer.repeat.again() else {
             self.answers.forget(&request);
             return Look::HandOver;
         };
         let method = if request.is_head { MethodClass::Head } else { MethodClass::Get };
-        let mut observation = Observation::repeat(self.service.observer.clone(), method, answer.route);
+        let client = self.service.told(client);
+        let mut observation = Observation::repeat(self.service.observer.clone(), client, method, answer.route);
         observation.answered(answer.status);
         self.begin += length;
         self.head.clear();
@@ -134,6 +145,12 @@ impl<S: Stream, H: Handler> Shortcut<S, H> {
             }
         });
         Look::Answer
+    }
+
+    /// Whose request this head is.
+    fn client(&self, head: &[u8]) -> IpAddr {
+        let seen = self.service.seen(|name| plain::values(head, name));
+        seen.map_or(self.service.peer.client, |seen| seen.client)
     }
 
     /// Reads behind what is there. False at the end of the stream.

@@ -149,6 +149,7 @@ async fn limits_out_of_range_and_taken_addresses_are_refused_at_bind() {
         metrics: Metrics::new("test", Vec::new),
         health: Health::new(|| Ok(())),
         repeats: true,
+        front: Default::default(),
     };
     let wrong = Limits { headers_max: 0, ..Limits::default() };
     let error = Server::bind(Nothing, options("127.0.0.1:0", wrong)).err().unwrap();

@@ -4,6 +4,7 @@ mod drain;
 mod framing;
 mod limits;
 mod protocols;
+mod proxies;
 mod repeats;
 mod timeouts;
 mod toy;

@@ -20,6 +20,7 @@ use http_body_util::{BodyExt, Empty, Full, combinators::UnsyncBoxBody};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use orlop_api::{
+    front::Front,
     health::Health,
     limits::Limits,
     metrics::{Metrics, RouteClass},
@@ -69,6 +70,7 @@ impl Handler for Toy {
             "/hello" => self.repeatable(&request, text("hello")),
             "/hi" => self.repeatable(&request, text("hello")),
             "/scheme" => text(peer.scheme.as_str().to_owned()),
+            "/client" => text(peer.client.to_string()),
             "/port" => text(peer.address.port().to_string()),
             "/count" => count(request.into_body()).await,
             "/large" => self.repeatable(&request, Response::new(Filling { left: LARGE_BYTES }.boxed_unsync())),
@@ -212,6 +214,10 @@ impl Running {
     }
 
     pub fn start(tls: Option<Tls>, change: impl FnOnce(&mut Limits)) -> Self {
+        Running::behind(Front::default(), tls, change)
+    }
+
+    pub fn behind(front: Front, tls: Option<Tls>, change: impl FnOnce(&mut Limits)) -> Self {
         let mut limits = Limits::default();
         change(&mut limits);
         let gate = Arc::new(Gate {
@@ -229,6 +235,7 @@ impl Running {
             metrics: metrics.clone(),
             health: health.clone(),
             repeats: true,
+            front: Arc::new(front),
         };
         let server = Server::bind(Toy(gate.clone()), options).unwrap();
         let address = server.local_addr().unwrap();

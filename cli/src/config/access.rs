@@ -6,7 +6,10 @@
 
 use std::path::Path;
 
-use orlop_api::access::{Action, Actions};
+use orlop_api::{
+    access::{Action, Actions},
+    front::BasePath,
+};
 use orlop_auth::{Auth, Keys, Metrics, Origin, Pattern, Policy, Repositories, Rights, Rules};
 use orlop_gc::retention::Glob;
 
@@ -42,14 +45,28 @@ const ACTIONS_MAX: usize = 16;
 /// The longest delay of a refusal, in seconds.
 const FAIL_DELAY_SECONDS_MAX: u64 = 60;
 
+/// The most failed logins of an address before it has to wait.
+const FAILURES_MAX: u32 = 1_000;
+
 /// What the file says about access.
-#[derive(Default)]
 pub struct Access {
     pub options: orlop_auth::Options,
     /// Whether users may make keys.
     pub api_keys: bool,
     #[cfg(feature = "ldap")]
     pub ldap: Option<orlop_auth::ldap::LdapOptions>,
+}
+
+impl Default for Access {
+    fn default() -> Self {
+        let failures_max = Some(orlop_auth::FAILURES_DEFAULT);
+        Access {
+            options: orlop_auth::Options { failures_max, ..orlop_auth::Options::default() },
+            api_keys: false,
+            #[cfg(feature = "ldap")]
+            ldap: None,
+        }
+    }
 }
 
 impl Access {
@@ -83,6 +100,11 @@ impl Access {
         Auth::open(self.options).map(Some).map_err(unusable)
     }
 
+    /// Says where its paths are.
+    pub fn below(&mut self, base_path: &BasePath) {
+        self.options.base_path = base_path.as_str().to_owned();
+    }
+
     /// What the operator should know of keys that are right each by itself.
     pub fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
@@ -111,6 +133,16 @@ pub fn set_fail_delay(config: &mut Config, value: &Value) -> Result<(), Problem>
         return Err(Problem::Unusable(reason));
     }
     config.access.options.fail_delay = std::time::Duration::from_secs(seconds);
+    Ok(())
+}
+
+/// Zero is no limit: then an address may fail as often as it likes.
+pub fn set_failures_max(config: &mut Config, value: &Value) -> Result<(), Problem> {
+    let failures = value.whole("a whole number of failed logins")?;
+    if failures > u64::from(FAILURES_MAX) {
+        return Err(Problem::Unusable(format!("{failures} are too many, expected 0 to {FAILURES_MAX}")));
+    }
+    config.access.options.failures_max = u32::try_from(failures).ok().filter(|failures| *failures > 0);
     Ok(())
 }
 
@@ -332,6 +364,7 @@ mod tests {
         }
         for (text, part) in [
             (r#"{"auth": {"failDelay": 61}}"#, "0 to 60"),
+            (r#"{"auth": {"failuresMax": 1001}}"#, "0 to 1000"),
             (r#"{"auth": {"htpasswd": {"path": ""}}}"#, "the path is empty"),
             (r#"{"auth": {"htpasswd": {"file": "x"}}}"#, "http.auth.htpasswd.path"),
             (r#"{"externalUrl": "registry.example.org"}"#, "https://"),
@@ -339,6 +372,17 @@ mod tests {
             let Err(error) = parse(&format!(r#"{{"http": {text}}}"#)) else { panic!("accepted: {text}") };
             assert!(error.contains(part), "{part:?} is not in: {error}");
         }
+    }
+
+    #[test]
+    fn failed_logins_are_counted_unless_it_is_turned_off() {
+        let failures_max = |http: &str| {
+            let config = parse(&format!(r#"{{"http": {http}}}"#));
+            config.unwrap_or_else(|error| panic!("refused: {error}")).access.options.failures_max
+        };
+        assert_eq!(failures_max("{}"), Some(orlop_auth::FAILURES_DEFAULT));
+        assert_eq!(failures_max(r#"{"auth": {"failuresMax": 3}}"#), Some(3));
+        assert_eq!(failures_max(r#"{"auth": {"failuresMax": 0}}"#), None);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use super::{
     Config, address, collection,
     duration::{self, GoDuration},
     error::ErrorKind,
-    limits, nearest, quotas, retention, scrub,
+    front, limits, nearest, quotas, retention, scrub,
     value::{Problem, Value},
 };
 
@@ -104,15 +104,24 @@ pub const KEYS: &[Key] = &[
     Key { path: access::API_KEYS, set: |config, value| value.bool().map(|is_on| config.access.api_keys = is_on) },
     #[cfg(feature = "auth")]
     Key { path: "extensions.apikey.enable", set: extensions_apikey },
+    Key { path: "http.auth.failuresMax", set: access::set_failures_max },
     Key { path: "http.readTimeout", set: |config, value| limits::set_read_timeout(config, timeout(value)?) },
     Key { path: "http.writeTimeout", set: |config, value| limits::set_write_timeout(config, timeout(value)?) },
     Key { path: "http.compat", set: http_compat },
     Key { path: "http.operators", set: http_operators },
     Key { path: "http.tls.cert", set: |config, value| path(value).map(|path| config.tls.cert = Some(path)) },
     Key { path: "http.tls.key", set: |config, value| path(value).map(|path| config.tls.key = Some(path)) },
+    Key {
+        path: "http.sharedUploads",
+        set: |config, value| value.bool().map(|shared| config.policy.shared_uploads = shared),
+    },
+    Key { path: "http.trustedProxies", set: front::set_trusted_proxies },
+    Key { path: "http.forwardedHeader", set: front::set_forwarded_header },
+    Key { path: "http.basePath", set: front::set_base_path },
     Key { path: "log.level", set: log_level },
     Key { path: "log.output", set: |config, value| file(value).map(|file| config.log.output = file) },
     Key { path: "log.audit", set: |config, value| file(value).map(|file| config.log.audit = file) },
+    Key { path: "log.access", set: |config, value| file(value).map(|file| config.log.access = file) },
     Key { path: "extensions.metrics.enable", set: |_, value| always_on(value, "metrics are always counted") },
     Key { path: "extensions.metrics.prometheus.path", set: metrics_path },
 ];
@@ -123,6 +132,7 @@ pub const TREES: &[Tree] = &[
     Tree { path: scrub::KEY, set: scrub::set },
     #[cfg(feature = "ldap")]
     Tree { path: ldap::KEY, set: ldap::set },
+    Tree { path: front::RATES, set: front::set_rates },
     #[cfg(feature = "auth")]
     Tree { path: access::KEY, set: access::set },
 ];
@@ -157,7 +167,6 @@ pub const UNSUPPORTED: &[(&str, &str)] = &[
     ("http.auth.sessionDriver", "browser login"),
     #[cfg(feature = "auth")]
     ("http.auth.secureSession", "browser login"),
-    ("http.ratelimit", "rate limits"),
     ("scheduler", "background tasks"),
     ("cluster", "clusters"),
     ("extensions.search", "search"),

@@ -9,7 +9,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use orlop_api::{Policy, limits::Limits};
+use orlop_api::{
+    Policy,
+    front::{ForwardedBy, Front},
+    limits::Limits,
+};
 use orlop_gc::retention::Retention;
 use tracing::level_filters::LevelFilter;
 
@@ -19,6 +23,7 @@ mod address;
 mod collection;
 mod duration;
 mod error;
+mod front;
 mod keys;
 #[cfg(feature = "ldap")]
 mod ldap;
@@ -52,6 +57,8 @@ pub struct Config {
     pub tls: Tls,
     pub limits: Limits,
     pub policy: Policy,
+    /// What stands before the routes.
+    pub front: Front,
     pub collection: Collection,
     pub retention: Retention,
     pub scrub: Scrub,
@@ -79,6 +86,8 @@ pub struct Log {
     pub output: Option<PathBuf>,
     /// A file for who changed what; none if there is none.
     pub audit: Option<PathBuf>,
+    /// A file for requests, one line each; with the other lines if there is none.
+    pub access: Option<PathBuf>,
 }
 
 /// What the command line says; each value wins over the file's.
@@ -97,12 +106,13 @@ impl Default for Config {
             tls: Tls::default(),
             limits: memory::limits(),
             policy: Policy { memory_bytes_max: Some(memory::request_bytes_max()), ..Policy::default() },
+            front: Front::default(),
             collection: Collection::default(),
             retention: Retention::default(),
             scrub: Scrub::default(),
             #[cfg(feature = "auth")]
             access: access::Access::default(),
-            log: Log { level: LevelFilter::INFO, output: None, audit: None },
+            log: Log { level: LevelFilter::INFO, output: None, audit: None, access: None },
             notes: Vec::new(),
             limits_set: Vec::new(),
         }
@@ -132,11 +142,20 @@ impl Config {
         Ok(config)
     }
 
+    /// Tells one part what the keys of another one say.
+    fn settle(&mut self) {
+        #[cfg(feature = "auth")]
+        self.access.below(&self.front.base_path);
+    }
+
     /// Notes what no single key can tell.
     fn note(&mut self) {
         if !self.collection.is_on && !self.retention.policies.is_empty() {
             let note = "storage.retention is a part of collection; with storage.gc off it waits to be asked for";
             self.notes.push(note.to_owned());
+        }
+        if self.front.proxies.header != ForwardedBy::default() && self.front.proxies.trusted.is_empty() {
+            self.notes.push("http.forwardedHeader is not read: http.trustedProxies names nobody".to_owned());
         }
         #[cfg(feature = "auth")]
         self.notes.extend(self.access.notes());

@@ -16,6 +16,7 @@ pub fn apply(config: &mut Config, text: &[u8]) -> Result<(), ErrorKind> {
     let document = Value::parse(text).map_err(ErrorKind::Syntax)?;
     section(config, "", &document)?;
     config.validate().map_err(ErrorKind::Inconsistent)?;
+    config.settle();
     config.note();
     Ok(())
 }

@@ -56,6 +56,7 @@ async fn an_upload_is_its_owners_alone_also_after_a_restart() {
             assert_eq!(engine.upload_status(home(*owner), *id).await.expect("its own").offset, 5);
         }
         engine.close().await.expect("closed");
+        drop(engine);
         engine = open(root.path(), variant).await;
     }
     for (id, owner) in ids {

@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header::AUTHORIZATION, 
 use orlop_api::{
     access::{Access, AccountCall, Action, Actions, Answering, Identifying, Subject, Unidentified, Ways},
     protocol::Account,
+    server::Peer,
 };
 
 #[cfg(feature = "ldap")]
@@ -28,6 +29,7 @@ use crate::{
     keys::{self, Key, Keys, KeysError, Mark, Voucher},
     policy::Policy,
     sessions::Sessions,
+    throttle::{Throttle, Turn},
     tokens::{Bearer, Tokens},
 };
 
@@ -59,6 +61,10 @@ pub struct Options {
     /// Where browsers can log in.
     #[cfg(feature = "openid")]
     pub providers: Option<Providers>,
+    /// The path that all routes are below, as clients see it; empty, or such as `/registry`.
+    pub base_path: String,
+    /// Failed logins of an address before it has to wait; `None`: it never has to.
+    pub failures_max: Option<u32>,
 }
 
 /// Knows users and what they may do.
@@ -73,6 +79,8 @@ pub struct Auth {
     delayed: AtomicUsize,
     external_url: Option<Origin>,
     browser: Browser,
+    base_path: String,
+    throttle: Option<Throttle>,
     /// Where some may come in without credentials and others have to show some.
     tokens: Option<Tokens>,
 }
@@ -89,7 +97,6 @@ impl Auth {
             providers: options.providers,
         };
         let mut auth = Auth {
-            browser,
             realm: challenge::basic(realm.as_deref().unwrap_or(challenge::REALM_DEFAULT)),
             tokens: None,
             htpasswd: options.htpasswd.as_deref().map(Htpasswd::open).transpose()?,
@@ -99,6 +106,9 @@ impl Auth {
             policy: options.policy,
             fail_delay: options.fail_delay,
             delayed: AtomicUsize::new(0),
+            browser,
+            base_path: options.base_path,
+            throttle: options.failures_max.map(Throttle::new),
             external_url: options.external_url,
         };
         let is_mixed = auth.knows_users() && auth.policy.as_ref().is_some_and(Policy::is_open);
@@ -112,7 +122,7 @@ impl Auth {
         }
         let subject = match Credentials::of(&head.headers) {
             Ok(Credentials::None) => Some(self.by_session(head).await?),
-            Ok(Credentials::Password { user, password }) => self.by_password(&user, &password).await?,
+            Ok(Credentials::Password { user, password }) => self.by_login(head, &user, &password).await?,
             // A token for a token would have no end.
             Ok(Credentials::Token(_)) if head.uri.path() == TOKEN_PATH => None,
             Ok(Credentials::Token(token)) => self.by_token(&token).await?,
@@ -160,6 +170,40 @@ impl Auth {
     /// What stands for the password of a user, where that is known here.
     fn secret_of(&self, user: &str) -> Option<String> {
         self.htpasswd.as_ref()?.hash_of(user)
+    }
+
+    /// Whose name and password these are, unless too many logins have failed where they come from.
+    /// Errors: too many logins at once, or too many that failed.
+    async fn by_login(&self, head: &Parts, user: &str, password: &str) -> Result<Option<Subject>, Unidentified> {
+        let (Some(throttle), Some(peer)) = (&self.throttle, head.extensions.get::<Peer>()) else {
+            return self.by_password(user, password).await;
+        };
+        match throttle.turn(peer.client, user) {
+            Turn::Now => {}
+            Turn::IfKnown(_) if self.has_seen(user, password).await => return self.by_password(user, password).await,
+            Turn::IfKnown(wait) | Turn::Later(wait) => return Err(throttle.refused(peer.client, user, wait)),
+        }
+        let subject = self.by_password(user, password).await?;
+        match &subject {
+            Some(_) => throttle.succeeded(peer.client, user),
+            None => throttle.failed(peer.client, user),
+        }
+        Ok(subject)
+    }
+
+    /// Whether these were right before, as far as that is known without asking anybody.
+    async fn has_seen(&self, user: &str, password: &str) -> bool {
+        if let (Some(keys), Some(mark)) = (&self.keys, Mark::of(password)) {
+            return keys.shown(user, mark).is_some();
+        }
+        #[cfg(feature = "ldap")]
+        if self.ldap.as_ref().is_some_and(|ldap| ldap.has_seen(user, password)) {
+            return true;
+        }
+        match &self.htpasswd {
+            Some(htpasswd) => htpasswd.has_seen(user, password).await,
+            None => false,
+        }
     }
 
     /// Whose name and password these are. The ways are tried one after the other, those on this machine first.
@@ -351,7 +395,7 @@ impl Access for Auth {
         }
         let takes_token = head.uri.path() != TOKEN_PATH && (challenge::is_docker(head) || brings_token(head));
         let bearer = match &self.tokens {
-            Some(_) if takes_token => challenge::bearer(head, self.external_url.as_ref()),
+            Some(_) if takes_token => challenge::bearer(head, self.external_url.as_ref(), &self.base_path),
             _ => None,
         };
         vec![bearer.unwrap_or_else(|| self.realm.clone())]

@@ -60,11 +60,11 @@ pub fn basic(realm: &str) -> HeaderValue {
 }
 
 /// `Bearer realm="...",service="..."`, with the address of the token endpoint as the client sees it: the configured
-/// one, or that of the request. `None` if that is not known.
-pub fn bearer(head: &Parts, external: Option<&Origin>) -> Option<HeaderValue> {
+/// one, or that of the request, below the path that all routes are below. `None` if that is not known.
+pub fn bearer(head: &Parts, external: Option<&Origin>, base_path: &str) -> Option<HeaderValue> {
     let origin = origin(head, external)?;
     let service = origin.split_once("://").map_or("", |(_, host)| host);
-    HeaderValue::from_str(&format!("Bearer realm=\"{origin}{TOKEN_PATH}\",service=\"{service}\"")).ok()
+    HeaderValue::from_str(&format!("Bearer realm=\"{origin}{base_path}{TOKEN_PATH}\",service=\"{service}\"")).ok()
 }
 
 /// Where the client sees the registry: the configured address, or that of the request. `None` if that is not known.
@@ -106,12 +106,14 @@ mod tests {
     fn tokens_are_where_the_client_sees_the_registry() {
         let bearer = |headers: &[(&str, &str)], external: Option<&str>| {
             let external = external.map(|text| Origin::new(text).expect("an origin"));
-            bearer(&head(headers), external.as_ref()).map(|value| value.to_str().expect("ASCII").to_owned())
+            bearer(&head(headers), external.as_ref(), "").map(|value| value.to_str().expect("ASCII").to_owned())
         };
         let plain = r#"Bearer realm="http://a:5000/zot/auth/token",service="a:5000""#;
         assert_eq!(bearer(&[("host", "a:5000")], None).as_deref(), Some(plain));
         let outside = r#"Bearer realm="https://r.example/zot/auth/token",service="r.example""#;
         assert_eq!(bearer(&[("host", "a:5000")], Some("https://r.example/")).as_deref(), Some(outside));
+        let below = super::bearer(&head(&[("host", "a")]), None, "/registry").expect("known");
+        assert_eq!(below, r#"Bearer realm="http://a/registry/zot/auth/token",service="a""#);
         assert_eq!(bearer(&[("host", "a\",realm=\"b")], None), None);
         assert_eq!(bearer(&[("x-forwarded-host", "evil"), ("x-forwarded-proto", "https")], None), None);
         assert_eq!(bearer(&[], None), None);

@@ -100,6 +100,11 @@ impl Htpasswd {
         state.logins.is_right(user, password, check).await
     }
 
+    /// Whether this login was right already, with the users as they are.
+    pub async fn has_seen(self: &Arc<Self>, user: &str, password: &str) -> bool {
+        self.current().await.logins.said(user, password).is_some()
+    }
+
     /// Sees to it that the users are those of the file, if that was not looked at for a while.
     pub async fn refresh(self: &Arc<Self>) {
         self.current().await;

@@ -7,6 +7,7 @@
 //!     v ldap         users of a directory
 //!     v keys         what users have made for their programs
 //!     v tokens       what stands for a password for a while
+//!     v throttle     failed logins: whoever fails again and again waits
 //!     v evidence     what a credential says beside the name: how far it goes, and what it claims
 //!     v browser      sessions of browsers   sessions  sealed cookies   openid  logins at providers
 //!     v challenge    what a client is told that has to say who it is
@@ -43,6 +44,7 @@ mod roots;
 mod seal;
 mod sessions;
 mod spent;
+mod throttle;
 mod tokens;
 mod users;
 
@@ -60,4 +62,5 @@ pub use pattern::{Pattern, PatternError};
 pub use policy::{Metrics, Policy, Repositories, Rights, Rules};
 pub use seal::{Sealer, WeakSecret};
 pub use sessions::Sessions;
+pub use throttle::FAILURES_DEFAULT;
 pub use users::{UserError, Users};

@@ -55,8 +55,7 @@ impl<V: Clone> Logins<V> {
         holds: impl Fn(&V) -> bool,
         check: impl Future<Output = Result<Option<V>, E>>,
     ) -> Result<Option<V>, E> {
-        // No name has a NUL, so that no two logins are written alike.
-        let login = blake3::keyed_hash(&self.key, [user, "\0", password].concat().as_bytes());
+        let login = self.hash(user, password);
         self.known.remove_if(login.as_bytes(), |said| !holds(said));
         match self.known.get_value_or_guard_async(login.as_bytes()).await {
             Ok(said) => Ok(Some(said)),
@@ -69,6 +68,16 @@ impl<V: Clone> Logins<V> {
                 Ok(said)
             }
         }
+    }
+
+    /// What was said of this login before. Says nothing of one that is not known.
+    pub fn said(&self, user: &str, password: &str) -> Option<V> {
+        self.known.get(self.hash(user, password).as_bytes())
+    }
+
+    /// No name has a NUL, so that no two logins are written alike.
+    fn hash(&self, user: &str, password: &str) -> blake3::Hash {
+        blake3::keyed_hash(&self.key, [user, "\0", password].concat().as_bytes())
     }
 }
 
@@ -131,6 +140,9 @@ mod tests {
         assert_eq!(checks.get(), 3);
         assert_eq!(ask("a", "b", Ok(false)).await, Ok(true), "it is known");
         assert_eq!(checks.get(), 3);
+        assert!(
+            logins.said("a", "b").is_some() && !logins.said("a", "B").is_some() && !logins.said("a\0b", "").is_some()
+        );
         for (user, password) in [("a", "B"), ("ab", ""), ("", "ab")] {
             assert_eq!(ask(user, password, Ok(false)).await, Ok(false));
         }

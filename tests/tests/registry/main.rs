@@ -11,6 +11,7 @@ mod durability;
 mod full;
 mod import;
 mod large;
+mod logs;
 mod protocol;
 mod rebuild;
 mod scrub;

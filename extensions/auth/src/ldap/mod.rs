@@ -183,6 +183,12 @@ impl Ldap {
         self.known(user, password).await
     }
 
+    /// Whether this login was right not long ago; nobody is asked.
+    pub fn has_seen(&self, user: &str, password: &str) -> bool {
+        let said = if password.is_empty() { None } else { self.logins.said(user, password) };
+        said.is_some_and(|(since, _)| since.elapsed() < self.remembered)
+    }
+
     /// The groups of a user whom the directory knows, without his password; remembered as logins are. Errors: as for
     /// logins.
     pub async fn groups(self: &Arc<Self>, user: &str) -> Result<Option<Vec<Box<str>>>, Unidentified> {

@@ -10,4 +10,5 @@ mod repositories;
 mod rig;
 #[cfg(feature = "ldap")]
 mod slapd;
+mod throttle;
 mod uploads;

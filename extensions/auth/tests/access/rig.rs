@@ -6,6 +6,7 @@ use http::{StatusCode, header::WWW_AUTHENTICATE};
 use orlop_api::{
     Policy as ApiPolicy, Registry,
     access::{Action, Actions},
+    front::Front,
     limits::Limits,
 };
 use orlop_auth::{Auth, Keys, Metrics, Options, Pattern, Policy, Repositories, Rights, Rules};
@@ -125,10 +126,8 @@ impl Rig {
     }
 
     pub async fn with(policy: Option<Policy>, fail_delay: Duration) -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
-        let htpasswd = directory.path().join("htpasswd");
-        std::fs::write(&htpasswd, USERS.map(line).concat()).expect("written");
-        Rig::open(directory, Options { htpasswd: Some(htpasswd), policy, fail_delay, ..Options::default() }).await
+        let options = Options { policy, fail_delay, ..Options::default() };
+        Rig::serve(options, Front::default(), ApiPolicy::default()).await
     }
 
     /// With the users of [`USERS`], who may make keys.
@@ -141,15 +140,28 @@ impl Rig {
             .await
     }
 
+    /// With the users in a file, whatever `options` say of them.
+    pub async fn serve(options: Options, front: Front, policy: ApiPolicy) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let htpasswd = directory.path().join("htpasswd");
+        std::fs::write(&htpasswd, USERS.map(line).concat()).expect("written");
+        Rig::open_behind(directory, Options { htpasswd: Some(htpasswd), ..options }, front, policy).await
+    }
+
     /// With users of any kind, and a store in `directory`.
     pub async fn open(directory: TempDir, options: Options) -> Self {
+        Rig::open_behind(directory, options, Front::default(), ApiPolicy::default()).await
+    }
+
+    async fn open_behind(directory: TempDir, options: Options, front: Front, policy: ApiPolicy) -> Self {
         let auth = Arc::new(Auth::open(options).expect("usable"));
         let options =
             orlop_engine::Options { backend: Backend::Threads, index: IndexKind::Memory, ..Default::default() };
         let engine = Engine::open(&directory.path().join("root"), options).await.expect("an empty store opens");
         auth.load().expect("readable");
-        let registry = Registry::new(engine.clone(), Limits::default(), ApiPolicy::default());
-        let server = registry.with_access(auth.clone()).bind(([127, 0, 0, 1], 0).into(), None).expect("bound");
+        let registry = Registry::new(engine.clone(), Limits::default(), policy);
+        let registry = registry.with_front(front).with_access(auth.clone());
+        let server = registry.bind(([127, 0, 0, 1], 0).into(), None).expect("bound");
         let address = server.local_addr().expect("an address");
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = tokio::spawn(async move {

@@ -1,6 +1,9 @@
 //! Whose an upload is: one user's, or nobody's.
 
-use crate::rig::{Answer, Rig, login, sha256};
+use orlop_api::{Policy as ApiPolicy, front::Front};
+use orlop_auth::Options;
+
+use crate::rig::{Answer, Rig, login, policy, sha256};
 
 const CONTENT: &str = "what is uploaded";
 
@@ -60,5 +63,18 @@ async fn an_administrator_goes_on_with_nobody_elses_upload() {
     }
     rig.as_user("carol", "GET", &upload, "").await.expect(403);
     rig.as_user("dave", "DELETE", &upload, "").await.expect(204);
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn uploads_are_shared_where_that_is_asked_for() {
+    let options = Options { policy: Some(policy()), ..Options::default() };
+    let shared = ApiPolicy { shared_uploads: true, ..ApiPolicy::default() };
+    let rig = Rig::serve(options, Front::default(), shared).await;
+    let upload = begin(&rig, Some("dave"), "team-a/x").await;
+    rig.as_user("alice", "PATCH", &upload, CONTENT).await.expect(202);
+    rig.as_user("carol", "GET", &upload, "").await.expect(403);
+    let put = format!("{upload}?digest={}", sha256(CONTENT));
+    rig.as_user("dave", "PUT", &put, "").await.expect(201);
     rig.stop().await;
 }
