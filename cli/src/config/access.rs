@@ -12,6 +12,7 @@ use orlop_gc::retention::Glob;
 
 use super::{
     Config,
+    browser::Browser,
     error::ErrorKind,
     tree::Node,
     value::{Problem, Value},
@@ -43,20 +44,27 @@ const FAIL_DELAY_SECONDS_MAX: u64 = 60;
 #[derive(Default)]
 pub struct Access {
     pub options: orlop_auth::Options,
+    pub browser: Browser,
 }
 
 impl Access {
     /// Whether anybody is kept from anything.
     pub fn is_controlled(&self) -> bool {
-        self.options.htpasswd.is_some() || self.options.policy.is_some()
+        self.has_users() || self.options.policy.is_some()
+    }
+
+    /// Whether anybody can show who he is.
+    pub fn has_users(&self) -> bool {
+        self.options.htpasswd.is_some() || self.browser.has_providers()
     }
 
     /// Reads the files that the options name. `None` if everybody may do everything.
     /// Errors: a file that cannot be used.
-    pub fn open(self) -> Result<Option<Auth>, Failure> {
+    pub fn open(mut self) -> Result<Option<Auth>, Failure> {
         if !self.is_controlled() {
             return Ok(None);
         }
+        self.browser.open(&mut self.options)?;
         let unusable = |error| Failure::new(Exit::Configuration, format!("\"{HTPASSWD}\": {error}"));
         Auth::open(self.options).map(Some).map_err(unusable)
     }
@@ -64,7 +72,8 @@ impl Access {
     /// What the operator should know of keys that are right each by itself.
     pub fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
-        let has_users = self.options.htpasswd.is_some();
+        let has_users = self.has_users();
+        notes.extend(self.browser.notes(has_users));
         if self.options.realm.is_some() && !has_users {
             notes.push("http.realm is never shown: nobody is asked for credentials without authentication".to_owned());
         }

@@ -70,6 +70,7 @@ pub enum Kind {
         /// `None`: github.com.
         authorize: Option<String>,
         token: Option<String>,
+        /// `None`: api.github.com, or `/api/v3/` where `authorize` is.
         api: Option<String>,
     },
 }
@@ -245,9 +246,10 @@ fn known(options: ProviderOptions) -> Result<Known, ProviderError> {
     let ProviderOptions { name, label, client_id, client_secret, scopes, kind } = options;
     let secret = client_secret.filter(|secret| !secret.is_empty()).map(ClientSecret::new);
     let client = Client { id: ClientId::new(client_id), secret, scopes };
+    let unusable = |text: &str| ProviderError::Address { provider: name.clone(), text: text.to_owned() };
     let address = |text: &str| match Url::parse(text) {
         Ok(url) if matches!(url.scheme(), "https" | "http") && url.has_host() => Ok(url),
-        _ => Err(ProviderError::Address { provider: name.clone(), text: text.to_owned() }),
+        _ => Err(unusable(text)),
     };
     let way = match kind {
         Kind::OpenId { issuer, claims } => {
@@ -256,8 +258,14 @@ fn known(options: ProviderOptions) -> Result<Known, ProviderError> {
         }
         Kind::GitHub { authorize, token, api } => {
             let of = |text: Option<String>, default: &str| address(text.as_deref().unwrap_or(default));
+            // A server of one's own has its interface at a path of the same host.
+            let own = authorize.as_deref().map(|text| address(text)?.join("/api/v3/").map_err(|_| unusable(text)));
+            let api = match (api, own.transpose()?) {
+                (None, Some(own)) => own,
+                (api, _) => of(api, github::API)?,
+            };
             let authorize = of(authorize, github::AUTHORIZE)?;
-            Way::GitHub(Box::new(GitHub::new(client, authorize, of(token, github::TOKEN)?, of(api, github::API)?)))
+            Way::GitHub(Box::new(GitHub::new(client, authorize, of(token, github::TOKEN)?, api)))
         }
     };
     Ok(Known { name, label, way })

@@ -1,7 +1,12 @@
 //! A registry with users and policies, over real sockets: the matrix of permissions, and what depends on what is
 //! stored.
 
+mod browser;
+mod github;
 mod logins;
 mod matrix;
+mod openid;
+mod provider;
 mod repositories;
 mod rig;
+mod sessions;

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use http::{StatusCode, header::WWW_AUTHENTICATE};
 use orlop_api::{
-    Policy as ApiPolicy, Registry,
+    Cors, Policy as ApiPolicy, Registry,
     access::{Action, Actions},
     limits::Limits,
 };
@@ -102,7 +102,7 @@ pub fn basic(user: &str, password: &str) -> String {
     format!("authorization: Basic {}\r\n", base64(format!("{user}:{password}").as_bytes()))
 }
 
-fn base64(bytes: &[u8]) -> String {
+pub fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let group = |group: &[u8]| {
         let bits = group.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - group.len()));
@@ -122,15 +122,23 @@ impl Rig {
     }
 
     pub async fn with(policy: Option<Policy>, fail_delay: Duration) -> Self {
+        Rig::of(Options { policy, fail_delay, ..Options::default() }, None).await
+    }
+
+    /// With these options, and the users in a file.
+    pub async fn of(options: Options, cors: Option<Cors>) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let htpasswd = directory.path().join("htpasswd");
         std::fs::write(&htpasswd, USERS.map(line).concat()).expect("written");
-        let options = Options { htpasswd: Some(htpasswd), policy, fail_delay, ..Options::default() };
-        let auth = Auth::open(options).expect("usable");
+        let auth = Auth::open(Options { htpasswd: Some(htpasswd), ..options }).expect("usable");
         let options =
             orlop_engine::Options { backend: Backend::Threads, index: IndexKind::Memory, ..Default::default() };
         let engine = Engine::open(&directory.path().join("root"), options).await.expect("an empty store opens");
         let registry = Registry::new(engine.clone(), Limits::default(), ApiPolicy::default());
+        let registry = match cors {
+            Some(cors) => registry.with_cors(cors),
+            None => registry,
+        };
         let server = registry.with_access(Arc::new(auth)).bind(([127, 0, 0, 1], 0).into(), None).expect("bound");
         let address = server.local_addr().expect("an address");
         let (stop, stopped) = oneshot::channel::<()>();
@@ -213,6 +221,13 @@ impl Answer {
 
     pub fn header(&self, name: &str) -> Option<&str> {
         self.head.iter().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    }
+
+    /// The values of a field that may be there several times.
+    pub fn headers<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
+        let field =
+            move |line: &'a String| line.split_once(": ").filter(|(field, _)| *field == name).map(|(_, value)| value);
+        self.head.iter().filter_map(field)
     }
 
     pub fn challenge(&self) -> &str {
