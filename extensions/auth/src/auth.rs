@@ -71,7 +71,7 @@ impl Auth {
         let is_mixed = htpasswd.is_some() && policy.as_ref().is_some_and(Policy::is_open);
         let realm = realm.filter(|realm| !realm.is_empty());
         let browser = Browser {
-            sessions: options.sessions.unwrap_or_else(|| Arc::new(Sessions::new())),
+            sessions: options.sessions.unwrap_or_else(|| Arc::new(Sessions::fleeting())),
             is_secure: options.secure_sessions,
             external_url: external_url.clone(),
             #[cfg(feature = "openid")]

@@ -37,7 +37,6 @@ use crate::{
     browser::{Browser, refusal},
     outbound::{Outbound, OutboundError},
     sessions::Login,
-    spent::Spent,
 };
 
 /// Where providers send browsers back to, followed by the provider's name.
@@ -131,8 +130,6 @@ pub struct Providers {
     all: Vec<Known>,
     destinations: Destinations,
     outbound: Outbound,
-    /// Logins that were completed.
-    completed: Spent,
 }
 
 impl Providers {
@@ -142,7 +139,7 @@ impl Providers {
     /// Errors: what is no address where one is expected.
     pub fn open(options: Vec<ProviderOptions>, origins: &[String], outbound: Outbound) -> Result<Self, ProviderError> {
         let all = options.into_iter().map(known).collect::<Result<_, _>>()?;
-        Ok(Providers { all, destinations: Destinations::new(origins)?, outbound, completed: Spent::new() })
+        Ok(Providers { all, destinations: Destinations::new(origins)?, outbound })
     }
 
     /// What people choose from.
@@ -219,7 +216,7 @@ impl Providers {
         if pending.provider != name || !pending.is_state(query.one("state").unwrap_or_default()) {
             return Err(LoginError::Mismatch);
         }
-        if !pending.spend(&self.completed) {
+        if !pending.spend(browser.sessions.completed()) {
             return Err(LoginError::Mismatch);
         }
         if let Some(error) = query.one("error") {
