@@ -12,7 +12,7 @@ use std::{
 };
 
 use orlop_api::{
-    Registry,
+    Cors, Registry,
     server::{Tls, TlsOptions},
 };
 use orlop_engine::Engine;
@@ -46,6 +46,12 @@ pub async fn run(arguments: &args::Serve) -> Result<(), Failure> {
 
     #[cfg(feature = "auth")]
     let access = std::mem::take(&mut config.access);
+    #[cfg(feature = "auth")]
+    let has_logins = access.has_users();
+    #[cfg(not(feature = "auth"))]
+    let has_logins = false;
+    let cors = config.allow_origin.as_deref().map(|text| Cors::new(text, has_logins)).transpose();
+    let cors = cors.map_err(|error| Failure::new(Exit::Configuration, format!("\"http.allowOrigin\": {error}")))?;
     let Config { root, engine: options, address, tls, mut limits, policy, front, collection, retention, scrub, .. } =
         config;
     open_files::leave_room(&mut limits, open_files_max);
@@ -68,6 +74,10 @@ pub async fn run(arguments: &args::Serve) -> Result<(), Failure> {
     #[cfg(feature = "auth")]
     let registry = match &access {
         Some(access) => registry.with_access(access.clone()),
+        None => registry,
+    };
+    let registry = match cors {
+        Some(cors) => registry.with_cors(cors),
         None => registry,
     };
     let scrubber = Scrubber::new(engine.clone(), scrub.options());

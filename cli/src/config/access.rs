@@ -15,6 +15,7 @@ use orlop_gc::retention::Glob;
 
 use super::{
     Config,
+    browser::Browser,
     error::ErrorKind,
     tree::Node,
     value::{Problem, Value},
@@ -51,6 +52,7 @@ const FAILURES_MAX: u32 = 1_000;
 /// What the file says about access.
 pub struct Access {
     pub options: orlop_auth::Options,
+    pub browser: Browser,
     /// Whether users may make keys.
     pub api_keys: bool,
     #[cfg(feature = "ldap")]
@@ -62,6 +64,7 @@ impl Default for Access {
         let failures_max = Some(orlop_auth::FAILURES_DEFAULT);
         Access {
             options: orlop_auth::Options { failures_max, ..orlop_auth::Options::default() },
+            browser: Browser::default(),
             api_keys: false,
             #[cfg(feature = "ldap")]
             ldap: None,
@@ -76,12 +79,12 @@ impl Access {
     }
 
     /// Whether anybody can show who he is.
-    fn has_users(&self) -> bool {
+    pub fn has_users(&self) -> bool {
         #[cfg(feature = "ldap")]
         if self.ldap.is_some() {
             return true;
         }
-        self.options.htpasswd.is_some()
+        self.options.htpasswd.is_some() || self.browser.has_providers()
     }
 
     /// Reads the files that the options name, for the store at `root`. `None` if everybody may do everything.
@@ -95,6 +98,7 @@ impl Access {
             let unusable = |error| Failure::new(Exit::Configuration, format!("\"{}\": {error}", super::ldap::KEY));
             self.options.ldap = Some(orlop_auth::ldap::Ldap::open(ldap).map_err(unusable)?);
         }
+        self.browser.open(&mut self.options)?;
         self.options.keys = self.api_keys.then(|| Keys::of_store(root));
         let unusable = |error| Failure::new(Exit::Configuration, format!("\"{HTPASSWD}\": {error}"));
         Auth::open(self.options).map(Some).map_err(unusable)
@@ -109,6 +113,7 @@ impl Access {
     pub fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         let has_users = self.has_users();
+        notes.extend(self.browser.notes(has_users));
         if self.options.realm.is_some() && !has_users {
             notes.push("http.realm is never shown: nobody is asked for credentials without authentication".to_owned());
         }

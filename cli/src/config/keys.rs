@@ -6,11 +6,9 @@
 
 use std::path::PathBuf;
 
-use orlop_api::{Operators, limits::Limit};
+use orlop_api::{Cors, Operators, limits::Limit};
 use tracing::level_filters::LevelFilter;
 
-#[cfg(feature = "auth")]
-use super::access;
 #[cfg(feature = "ldap")]
 use super::ldap;
 use super::{
@@ -20,6 +18,8 @@ use super::{
     front, limits, nearest, quotas, retention, scrub,
     value::{Problem, Value},
 };
+#[cfg(feature = "auth")]
+use super::{access, browser};
 
 /// A key that takes effect.
 pub struct Key {
@@ -104,7 +104,16 @@ pub const KEYS: &[Key] = &[
     Key { path: access::API_KEYS, set: |config, value| value.bool().map(|is_on| config.access.api_keys = is_on) },
     #[cfg(feature = "auth")]
     Key { path: "extensions.apikey.enable", set: extensions_apikey },
+    #[cfg(feature = "auth")]
     Key { path: "http.auth.failuresMax", set: access::set_failures_max },
+    #[cfg(feature = "auth")]
+    Key { path: browser::SESSION_KEYS, set: |config, value| path(value).map(|path| browser::set_keys(config, path)) },
+    #[cfg(feature = "auth")]
+    Key {
+        path: "http.auth.secureSession",
+        set: |config, value| value.bool().map(|is_on| config.access.options.secure_sessions = is_on),
+    },
+    Key { path: "http.allowOrigin", set: allow_origin },
     Key { path: "http.readTimeout", set: |config, value| limits::set_read_timeout(config, timeout(value)?) },
     Key { path: "http.writeTimeout", set: |config, value| limits::set_write_timeout(config, timeout(value)?) },
     Key { path: "http.compat", set: http_compat },
@@ -122,6 +131,7 @@ pub const KEYS: &[Key] = &[
     Key { path: "log.output", set: |config, value| file(value).map(|file| config.log.output = file) },
     Key { path: "log.audit", set: |config, value| file(value).map(|file| config.log.audit = file) },
     Key { path: "log.access", set: |config, value| file(value).map(|file| config.log.access = file) },
+    Key { path: "extensions.mgmt.enable", set: management },
     Key { path: "extensions.metrics.enable", set: |_, value| always_on(value, "metrics are always counted") },
     Key { path: "extensions.metrics.prometheus.path", set: metrics_path },
 ];
@@ -135,6 +145,10 @@ pub const TREES: &[Tree] = &[
     Tree { path: front::RATES, set: front::set_rates },
     #[cfg(feature = "auth")]
     Tree { path: access::KEY, set: access::set },
+    #[cfg(feature = "auth")]
+    Tree { path: browser::OPENID, set: browser::set },
+    #[cfg(feature = "auth")]
+    Tree { path: browser::SESSION_DRIVER, set: browser::set_driver },
 ];
 
 /// Keys of zot that cannot be honoured, each with the feature it belongs to.
@@ -147,7 +161,6 @@ pub const UNSUPPORTED: &[(&str, &str)] = &[
     ("storage.fastRestart", "zot's metadata database"),
     #[cfg(not(feature = "auth"))]
     ("http.externalUrl", "a build without authentication"),
-    ("http.allowOrigin", "cross-origin requests"),
     ("http.tls.cacert", "client certificates"),
     #[cfg(not(feature = "auth"))]
     ("http.auth", "a build without authentication"),
@@ -158,22 +171,13 @@ pub const UNSUPPORTED: &[(&str, &str)] = &[
     #[cfg(feature = "auth")]
     ("http.auth.bearer", "tokens of other issuers"),
     #[cfg(feature = "auth")]
-    ("http.auth.openid", "browser login"),
-    #[cfg(feature = "auth")]
     ("http.auth.mtls", "client certificates"),
-    #[cfg(feature = "auth")]
-    ("http.auth.sessionKeysFile", "browser login"),
-    #[cfg(feature = "auth")]
-    ("http.auth.sessionDriver", "browser login"),
-    #[cfg(feature = "auth")]
-    ("http.auth.secureSession", "browser login"),
     ("scheduler", "background tasks"),
     ("cluster", "clusters"),
     ("extensions.search", "search"),
     ("extensions.sync", "mirroring"),
     ("extensions.lint", "lint"),
     ("extensions.ui", "the web interface"),
-    ("extensions.mgmt", "the management interface"),
     #[cfg(not(feature = "auth"))]
     ("extensions.apikey", "a build without authentication"),
     ("extensions.userprefs", "user preferences"),
@@ -309,6 +313,22 @@ fn extensions_apikey(config: &mut Config, value: &Value) -> Result<(), Problem> 
     let is_on = value.bool()?;
     let note = format!("extensions.apikey.enable is {is_on} and has no effect; the key is {}", access::API_KEYS);
     config.notes.push(note);
+    Ok(())
+}
+
+/// Pages of which origins may read answers; empty is none.
+fn allow_origin(config: &mut Config, value: &Value) -> Result<(), Problem> {
+    let text = value.text("origins as a string, with commas in between, or \"*\"")?;
+    Cors::new(text, false).map_err(|error| Problem::Unusable(error.to_string()))?;
+    config.allow_origin = Some(text.to_owned()).filter(|text| !text.is_empty());
+    Ok(())
+}
+
+/// zot has no such switch any more, and its files still do.
+fn management(config: &mut Config, value: &Value) -> Result<(), Problem> {
+    if !value.bool()? {
+        config.notes.push("extensions.mgmt is always on: it tells how to log in, and nothing secret".to_owned());
+    }
     Ok(())
 }
 

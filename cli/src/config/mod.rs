@@ -20,6 +20,8 @@ use tracing::level_filters::LevelFilter;
 #[cfg(feature = "auth")]
 pub mod access;
 mod address;
+#[cfg(feature = "auth")]
+mod browser;
 mod collection;
 mod duration;
 mod error;
@@ -65,6 +67,8 @@ pub struct Config {
     #[cfg(feature = "auth")]
     pub access: access::Access,
     pub log: Log,
+    /// Pages of which origins may read answers, as it is written; checked.
+    pub allow_origin: Option<String>,
     /// What the operator should know about the file, although it is accepted.
     pub notes: Vec<String>,
     /// Limits that the file has set so far.
@@ -113,6 +117,7 @@ impl Default for Config {
             #[cfg(feature = "auth")]
             access: access::Access::default(),
             log: Log { level: LevelFilter::INFO, output: None, audit: None, access: None },
+            allow_origin: None,
             notes: Vec::new(),
             limits_set: Vec::new(),
         }

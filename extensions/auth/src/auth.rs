@@ -90,7 +90,7 @@ impl Auth {
     pub fn open(options: Options) -> Result<Self, HtpasswdError> {
         let realm = options.realm.filter(|realm| !realm.is_empty());
         let browser = Browser {
-            sessions: options.sessions.unwrap_or_else(|| Arc::new(Sessions::new())),
+            sessions: options.sessions.unwrap_or_else(|| Arc::new(Sessions::fleeting())),
             is_secure: options.secure_sessions,
             external_url: options.external_url.clone(),
             #[cfg(feature = "openid")]

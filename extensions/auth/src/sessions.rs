@@ -68,6 +68,9 @@ pub struct Login<'a> {
 pub struct Sessions {
     sealer: Sealer,
     ended: Spent,
+    /// Logins that came back. Anybody can make these, so that they must not crowd out the others.
+    #[cfg(feature = "openid")]
+    completed: Spent,
     groups: Cache<String, Arc<Groups>, Bytes>,
 }
 
@@ -129,17 +132,29 @@ impl Session {
 
 impl Sessions {
     /// With a key of this process.
-    pub fn new() -> Self {
+    pub fn fleeting() -> Self {
         Sessions::with(Sealer::random())
     }
 
     pub fn with(sealer: Sealer) -> Self {
         let groups = Cache::with_weighter(USERS_EXPECTED, GROUPS_BYTES_MAX, Bytes);
-        Sessions { sealer, ended: Spent::new(), groups }
+        Sessions {
+            sealer,
+            ended: Spent::new(),
+            #[cfg(feature = "openid")]
+            completed: Spent::new(),
+            groups,
+        }
     }
 
     pub fn sealer(&self) -> &Sealer {
         &self.sealer
+    }
+
+    /// Where logins are written down that came back.
+    #[cfg(feature = "openid")]
+    pub fn completed(&self) -> &Spent {
+        &self.completed
     }
 
     /// The session that a request brings, if it has one that goes on.
@@ -283,20 +298,20 @@ mod tests {
 
     #[test]
     fn a_session_lasts_two_hours() {
-        let sessions = Sessions::new();
+        let sessions = Sessions::fleeting();
         let browser = begun(&sessions, login("alice", &groups(&["a", "b"])), 10);
         let session = sessions.read_at(&browser, 2 * HOUR + 9).expect("it goes on");
         assert_eq!((session.user.as_str(), session.provider.as_str()), ("alice", "oidc"));
         assert_eq!(session.groups, groups(&["a", "b"]));
         assert_eq!(sessions.read_at(&browser, 2 * HOUR + 10), None, "it is over");
-        assert_eq!(Sessions::new().read_at(&browser, 11), None, "of another process");
+        assert_eq!(Sessions::fleeting().read_at(&browser, 11), None, "of another process");
     }
 
     /// GHSA-prh4-vhfh-24mj and its kind: what is shown to scripts, other sites and eavesdroppers is nothing.
     #[test]
     fn the_cookies_are_for_whom_they_are_meant() {
         let mut answer = HeaderMap::new();
-        Sessions::new().begin(login("alice", &[]), &HeaderMap::new(), true, &mut answer);
+        Sessions::fleeting().begin(login("alice", &[]), &HeaderMap::new(), true, &mut answer);
         let cookies: Vec<&str> =
             answer.get_all(SET_COOKIE).iter().map(|value| value.to_str().expect("ASCII")).collect();
         assert!(cookies[0].starts_with("session=") && !cookies[0].contains("alice"));
@@ -310,7 +325,7 @@ mod tests {
     /// Session fixation: who has planted or seen a session is not in the one that a login begins.
     #[test]
     fn a_login_begins_a_new_session_and_ends_the_old_one() {
-        let sessions = Sessions::new();
+        let sessions = Sessions::fleeting();
         let planted = begun(&sessions, login("mallory", &[]), 10);
         let mut answer = HeaderMap::new();
         sessions.begin_at(login("alice", &[]), &planted, false, &mut answer, 20);
@@ -320,7 +335,7 @@ mod tests {
 
     #[test]
     fn an_ended_session_is_over_in_every_copy() {
-        let sessions = Sessions::new();
+        let sessions = Sessions::fleeting();
         let (one, other) = (begun(&sessions, login("alice", &[]), 10), begun(&sessions, login("alice", &[]), 10));
         sessions.end_at(&sessions.read_at(&one, 11).expect("it goes on"), 12);
         assert_eq!(sessions.read_at(&one, 13), None);
@@ -329,7 +344,7 @@ mod tests {
 
     #[test]
     fn a_cookie_that_was_changed_is_none() {
-        let sessions = Sessions::new();
+        let sessions = Sessions::fleeting();
         let browser = begun(&sessions, login("alice", &[]), 10);
         let field = browser[COOKIE].to_str().expect("ASCII").to_owned();
         let of = |field: &str| HeaderMap::from_iter([(COOKIE, HeaderValue::from_str(field).expect("a field"))]);
@@ -346,7 +361,7 @@ mod tests {
     /// Rights that somebody lost are lost in all his sessions when he logs in again.
     #[test]
     fn groups_are_those_of_the_last_login() {
-        let sessions = Sessions::new();
+        let sessions = Sessions::fleeting();
         let old = begun(&sessions, login("alice", &groups(&["g1", "g2"])), 10);
         let new = begun(&sessions, login("alice", &groups(&["g1"])), 20);
         for browser in [&old, &new] {
@@ -376,7 +391,7 @@ mod tests {
 
     #[test]
     fn a_session_ends_with_the_password_it_began_with() {
-        let sessions = Sessions::new();
+        let sessions = Sessions::fleeting();
         let with_password = Login { provider: "", password: Some("hash"), ..login("alice", &[]) };
         let session = sessions.read_at(&begun(&sessions, with_password, 10), 11).expect("it goes on");
         assert!(session.has_password(Some("hash")));

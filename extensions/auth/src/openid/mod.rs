@@ -37,7 +37,6 @@ use crate::{
     browser::{Browser, refusal},
     outbound::{Outbound, OutboundError},
     sessions::Login,
-    spent::Spent,
 };
 
 /// Where providers send browsers back to, followed by the provider's name.
@@ -70,6 +69,7 @@ pub enum Kind {
         /// `None`: github.com.
         authorize: Option<String>,
         token: Option<String>,
+        /// `None`: api.github.com, or `/api/v3/` where `authorize` is.
         api: Option<String>,
     },
 }
@@ -130,8 +130,6 @@ pub struct Providers {
     all: Vec<Known>,
     destinations: Destinations,
     outbound: Outbound,
-    /// Logins that were completed.
-    completed: Spent,
 }
 
 impl Providers {
@@ -141,7 +139,7 @@ impl Providers {
     /// Errors: what is no address where one is expected.
     pub fn open(options: Vec<ProviderOptions>, origins: &[String], outbound: Outbound) -> Result<Self, ProviderError> {
         let all = options.into_iter().map(known).collect::<Result<_, _>>()?;
-        Ok(Providers { all, destinations: Destinations::new(origins)?, outbound, completed: Spent::new() })
+        Ok(Providers { all, destinations: Destinations::new(origins)?, outbound })
     }
 
     /// What people choose from.
@@ -218,7 +216,7 @@ impl Providers {
         if pending.provider != name || !pending.is_state(query.one("state").unwrap_or_default()) {
             return Err(LoginError::Mismatch);
         }
-        if !pending.spend(&self.completed) {
+        if !pending.spend(browser.sessions.completed()) {
             return Err(LoginError::Mismatch);
         }
         if let Some(error) = query.one("error") {
@@ -245,9 +243,10 @@ fn known(options: ProviderOptions) -> Result<Known, ProviderError> {
     let ProviderOptions { name, label, client_id, client_secret, scopes, kind } = options;
     let secret = client_secret.filter(|secret| !secret.is_empty()).map(ClientSecret::new);
     let client = Client { id: ClientId::new(client_id), secret, scopes };
+    let unusable = |text: &str| ProviderError::Address { provider: name.clone(), text: text.to_owned() };
     let address = |text: &str| match Url::parse(text) {
         Ok(url) if matches!(url.scheme(), "https" | "http") && url.has_host() => Ok(url),
-        _ => Err(ProviderError::Address { provider: name.clone(), text: text.to_owned() }),
+        _ => Err(unusable(text)),
     };
     let way = match kind {
         Kind::OpenId { issuer, claims } => {
@@ -256,8 +255,14 @@ fn known(options: ProviderOptions) -> Result<Known, ProviderError> {
         }
         Kind::GitHub { authorize, token, api } => {
             let of = |text: Option<String>, default: &str| address(text.as_deref().unwrap_or(default));
+            // A server of one's own has its interface at a path of the same host.
+            let own = authorize.as_deref().map(|text| address(text)?.join("/api/v3/").map_err(|_| unusable(text)));
+            let api = match (api, own.transpose()?) {
+                (None, Some(own)) => own,
+                (api, _) => of(api, github::API)?,
+            };
             let authorize = of(authorize, github::AUTHORIZE)?;
-            Way::GitHub(Box::new(GitHub::new(client, authorize, of(token, github::TOKEN)?, of(api, github::API)?)))
+            Way::GitHub(Box::new(GitHub::new(client, authorize, of(token, github::TOKEN)?, api)))
         }
     };
     Ok(Known { name, label, way })

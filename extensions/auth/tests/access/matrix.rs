@@ -16,6 +16,8 @@ const ASSERTIONS_MIN: usize = 3_800;
 enum Kind {
     Base,
     Catalog,
+    Extensions,
+    Management,
     Tags,
     Manifest,
     Blob,
@@ -36,6 +38,8 @@ fn kind(route: &Route) -> Kind {
     match route {
         Route::Base => Kind::Base,
         Route::Catalog => Kind::Catalog,
+        Route::Extensions => Kind::Extensions,
+        Route::Management => Kind::Management,
         Route::Tags { .. } => Kind::Tags,
         Route::Manifest { .. } => Kind::Manifest,
         Route::Blob { .. } => Kind::Blob,
@@ -104,6 +108,7 @@ fn takes(kind: Kind, method: &str, case: &Case) -> &'static str {
         (Kind::Manifest | Kind::Blob, "DELETE") => "d",
         (Kind::UploadStart, "POST") => "c",
         (Kind::Upload, "GET" | "HEAD" | "PATCH" | "PUT" | "DELETE") => "c",
+        (_, "OPTIONS") | (Kind::Extensions | Kind::Management, "GET" | "HEAD") => "everybody",
         (Kind::Base | Kind::Catalog | Kind::Health | Kind::Metrics | Kind::Token, "GET" | "HEAD") => "everybody",
         (Kind::Login, "GET" | "HEAD") | (Kind::Logout, "POST") => "everybody",
         (Kind::ApiKeys, "GET" | "HEAD" | "POST" | "DELETE") => "users",
@@ -119,7 +124,8 @@ fn expected(case: &Case, method: &str, principal: Principal) -> Expected {
         return Expected::NoSuchMethod;
     }
     let user = match principal {
-        _ if matches!(kind, Kind::Health | Kind::Login | Kind::Logout) => return Expected::Answered,
+        _ if method == "OPTIONS" => return Expected::Answered,
+        _ if matches!(kind, Kind::Health | Kind::Login | Kind::Logout | Kind::Management) => return Expected::Answered,
         Principal::Anonymous => None,
         Principal::User(user) => Some(user),
         _ => return Expected::Unauthorized,
@@ -127,7 +133,14 @@ fn expected(case: &Case, method: &str, principal: Principal) -> Expected {
     let is_allowed = match kind {
         Kind::Metrics | Kind::Operators => user == Some("root"),
         Kind::ApiKeys => user.is_some(),
-        Kind::Base | Kind::Catalog | Kind::Health | Kind::Token | Kind::Login | Kind::Logout => true,
+        Kind::Base
+        | Kind::Catalog
+        | Kind::Extensions
+        | Kind::Management
+        | Kind::Health
+        | Kind::Token
+        | Kind::Login
+        | Kind::Logout => true,
         _ => rights(user, case.repository).contains(takes),
     };
     match user {
@@ -143,6 +156,8 @@ async fn cases(rig: &Rig) -> Vec<Case> {
     let plain = [
         "/v2/",
         "/v2/_catalog",
+        "/v2/_oci/ext/discover",
+        "/v2/_zot/ext/mgmt",
         "/livez",
         "/readyz",
         "/startupz",
@@ -229,7 +244,7 @@ async fn everybody_may_do_what_the_table_says_and_nothing_else() {
     let rig = Rig::start().await;
     let cases = cases(&rig).await;
     let kinds: BTreeSet<Kind> = cases.iter().map(|case| kind(&Route::parse(&case.path).expect("a route"))).collect();
-    assert_eq!(kinds.len(), 15, "every kind of route is there: {kinds:?}");
+    assert_eq!(kinds.len(), 17, "every kind of route is there: {kinds:?}");
     let principals = USERS.map(Principal::User).into_iter().chain([
         Principal::Anonymous,
         Principal::WrongPassword,

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use http::{StatusCode, header::WWW_AUTHENTICATE};
 use orlop_api::{
-    Policy as ApiPolicy, Registry,
+    Cors, Policy as ApiPolicy, Registry,
     access::{Action, Actions},
     front::Front,
     limits::Limits,
@@ -106,7 +106,7 @@ pub fn basic(user: &str, password: &str) -> String {
     format!("authorization: Basic {}\r\n", base64(format!("{user}:{password}").as_bytes()))
 }
 
-fn base64(bytes: &[u8]) -> String {
+pub fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let group = |group: &[u8]| {
         let bits = group.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - group.len()));
@@ -118,6 +118,14 @@ fn base64(bytes: &[u8]) -> String {
 
 pub fn sha256(content: &str) -> String {
     Digest::of(Algorithm::Sha256, content.as_bytes()).to_string()
+}
+
+/// A directory with a file of the users of [`USERS`], and that file.
+fn with_users() -> (TempDir, PathBuf) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let htpasswd = directory.path().join("htpasswd");
+    std::fs::write(&htpasswd, USERS.map(line).concat()).expect("written");
+    (directory, htpasswd)
 }
 
 impl Rig {
@@ -132,9 +140,7 @@ impl Rig {
 
     /// With the users of [`USERS`], who may make keys.
     pub async fn with_keys() -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
-        let htpasswd = directory.path().join("htpasswd");
-        std::fs::write(&htpasswd, USERS.map(line).concat()).expect("written");
+        let (directory, htpasswd) = with_users();
         let keys = Some(Keys::of_store(&directory.path().join("root")));
         Rig::open(directory, Options { htpasswd: Some(htpasswd), keys, policy: Some(policy()), ..Options::default() })
             .await
@@ -142,25 +148,40 @@ impl Rig {
 
     /// With the users in a file, whatever `options` say of them.
     pub async fn serve(options: Options, front: Front, policy: ApiPolicy) -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
-        let htpasswd = directory.path().join("htpasswd");
-        std::fs::write(&htpasswd, USERS.map(line).concat()).expect("written");
-        Rig::open_behind(directory, Options { htpasswd: Some(htpasswd), ..options }, front, policy).await
+        let (directory, htpasswd) = with_users();
+        let options = Options { htpasswd: Some(htpasswd), ..options };
+        Rig::open_with(directory, options, policy, |registry| registry.with_front(front)).await
     }
 
     /// With users of any kind, and a store in `directory`.
     pub async fn open(directory: TempDir, options: Options) -> Self {
-        Rig::open_behind(directory, options, Front::default(), ApiPolicy::default()).await
+        Rig::open_with(directory, options, ApiPolicy::default(), |registry| registry).await
     }
 
-    async fn open_behind(directory: TempDir, options: Options, front: Front, policy: ApiPolicy) -> Self {
+    /// With these options, and the users in a file.
+    pub async fn of(options: Options, cors: Option<Cors>) -> Self {
+        let (directory, htpasswd) = with_users();
+        let options = Options { htpasswd: Some(htpasswd), ..options };
+        let allow = |registry: Registry| match cors {
+            Some(cors) => registry.with_cors(cors),
+            None => registry,
+        };
+        Rig::open_with(directory, options, ApiPolicy::default(), allow).await
+    }
+
+    async fn open_with(
+        directory: TempDir,
+        options: Options,
+        policy: ApiPolicy,
+        set: impl FnOnce(Registry) -> Registry,
+    ) -> Self {
         let auth = Arc::new(Auth::open(options).expect("usable"));
         let options =
             orlop_engine::Options { backend: Backend::Threads, index: IndexKind::Memory, ..Default::default() };
         let engine = Engine::open(&directory.path().join("root"), options).await.expect("an empty store opens");
         auth.load().expect("readable");
         let registry = Registry::new(engine.clone(), Limits::default(), policy);
-        let registry = registry.with_front(front).with_access(auth.clone());
+        let registry = set(registry).with_access(auth.clone());
         let server = registry.bind(([127, 0, 0, 1], 0).into(), None).expect("bound");
         let address = server.local_addr().expect("an address");
         let (stop, stopped) = oneshot::channel::<()>();
@@ -244,6 +265,13 @@ impl Answer {
 
     pub fn header(&self, name: &str) -> Option<&str> {
         self.head.iter().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    }
+
+    /// The values of a field that may be there several times.
+    pub fn headers<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
+        let field =
+            move |line: &'a String| line.split_once(": ").filter(|(field, _)| *field == name).map(|(_, value)| value);
+        self.head.iter().filter_map(field)
     }
 
     pub fn challenge(&self) -> &str {
