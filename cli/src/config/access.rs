@@ -64,7 +64,7 @@ impl Access {
         if self.ldap.is_some() {
             return true;
         }
-        self.options.htpasswd.is_some()
+        self.options.htpasswd.is_some() || self.options.certificates.is_some()
     }
 
     /// Reads the files that the options name, for the store at `root`. `None` if everybody may do everything.

@@ -9,8 +9,6 @@ use std::path::PathBuf;
 use orlop_api::{Operators, limits::Limit};
 use tracing::level_filters::LevelFilter;
 
-#[cfg(feature = "auth")]
-use super::access;
 #[cfg(feature = "ldap")]
 use super::ldap;
 use super::{
@@ -20,6 +18,8 @@ use super::{
     limits, nearest, quotas, retention, scrub,
     value::{Problem, Value},
 };
+#[cfg(feature = "auth")]
+use super::{access, mtls};
 
 /// A key that takes effect.
 pub struct Key {
@@ -110,6 +110,8 @@ pub const KEYS: &[Key] = &[
     Key { path: "http.operators", set: http_operators },
     Key { path: "http.tls.cert", set: |config, value| path(value).map(|path| config.tls.cert = Some(path)) },
     Key { path: "http.tls.key", set: |config, value| path(value).map(|path| config.tls.key = Some(path)) },
+    #[cfg(feature = "auth")]
+    Key { path: "http.tls.cacert", set: |config, value| path(value).map(|path| mtls::set_authorities(config, path)) },
     Key { path: "log.level", set: log_level },
     Key { path: "log.output", set: |config, value| file(value).map(|file| config.log.output = file) },
     Key { path: "log.audit", set: |config, value| file(value).map(|file| config.log.audit = file) },
@@ -123,6 +125,8 @@ pub const TREES: &[Tree] = &[
     Tree { path: scrub::KEY, set: scrub::set },
     #[cfg(feature = "ldap")]
     Tree { path: ldap::KEY, set: ldap::set },
+    #[cfg(feature = "auth")]
+    Tree { path: mtls::KEY, set: mtls::set },
     #[cfg(feature = "auth")]
     Tree { path: access::KEY, set: access::set },
 ];
@@ -138,7 +142,8 @@ pub const UNSUPPORTED: &[(&str, &str)] = &[
     #[cfg(not(feature = "auth"))]
     ("http.externalUrl", "a build without authentication"),
     ("http.allowOrigin", "cross-origin requests"),
-    ("http.tls.cacert", "client certificates"),
+    #[cfg(not(feature = "auth"))]
+    ("http.tls.cacert", "a build without authentication"),
     #[cfg(not(feature = "auth"))]
     ("http.auth", "a build without authentication"),
     #[cfg(not(feature = "auth"))]
@@ -149,8 +154,6 @@ pub const UNSUPPORTED: &[(&str, &str)] = &[
     ("http.auth.bearer", "tokens of other issuers"),
     #[cfg(feature = "auth")]
     ("http.auth.openid", "browser login"),
-    #[cfg(feature = "auth")]
-    ("http.auth.mtls", "client certificates"),
     #[cfg(feature = "auth")]
     ("http.auth.sessionKeysFile", "browser login"),
     #[cfg(feature = "auth")]

@@ -13,11 +13,13 @@ use http::{HeaderValue, Response, header::AUTHORIZATION, request::Parts};
 use orlop_api::{
     access::{Access, AccountCall, Action, Actions, Answering, Identifying, Subject, Unidentified},
     protocol::Account,
+    server::Peer,
 };
 
 #[cfg(feature = "ldap")]
 use crate::ldap::Ldap;
 use crate::{
+    certificates::CertificateRules,
     challenge::{self, Origin, TOKEN_PATH},
     credentials::{Credentials, Malformed},
     evidence::{Evidence, Extent, Source},
@@ -38,6 +40,8 @@ pub struct Options {
     /// A directory that knows users.
     #[cfg(feature = "ldap")]
     pub ldap: Option<Arc<Ldap>>,
+    /// Which part of a client's certificate is the name of its user.
+    pub certificates: Option<CertificateRules>,
     /// Keys that users make; they need another way to log in first.
     pub keys: Option<Arc<Keys>>,
     /// What users may do. Without it they may do everything, and others nothing.
@@ -55,6 +59,7 @@ pub struct Auth {
     htpasswd: Option<Arc<Htpasswd>>,
     #[cfg(feature = "ldap")]
     ldap: Option<Arc<Ldap>>,
+    certificates: Option<CertificateRules>,
     keys: Option<Arc<Keys>>,
     policy: Option<Policy>,
     realm: HeaderValue,
@@ -75,13 +80,14 @@ impl Auth {
             htpasswd: options.htpasswd.as_deref().map(Htpasswd::open).transpose()?,
             #[cfg(feature = "ldap")]
             ldap: options.ldap,
+            certificates: options.certificates,
             keys: options.keys,
             policy: options.policy,
             fail_delay: options.fail_delay,
             delayed: AtomicUsize::new(0),
             external_url: options.external_url,
         };
-        let is_mixed = auth.knows_users() && auth.policy.as_ref().is_some_and(Policy::is_open);
+        let is_mixed = auth.knows_passwords() && auth.policy.as_ref().is_some_and(Policy::is_open);
         auth.tokens = is_mixed.then(Tokens::new);
         Ok(auth)
     }
@@ -91,7 +97,7 @@ impl Auth {
             return Ok(Subject::anonymous());
         }
         let subject = match Credentials::of(&head.headers) {
-            Ok(Credentials::None) => Some(Subject::anonymous()),
+            Ok(Credentials::None) => self.by_certificate(head),
             Ok(Credentials::Password { user, password }) => self.by_password(&user, &password).await?,
             // A token for a token would have no end.
             Ok(Credentials::Token(_)) if head.uri.path() == TOKEN_PATH => None,
@@ -109,11 +115,23 @@ impl Auth {
 
     /// As in zot: where nobody can show who he is, nobody is asked to.
     fn knows_users(&self) -> bool {
+        self.knows_passwords() || self.certificates.is_some()
+    }
+
+    fn knows_passwords(&self) -> bool {
         #[cfg(feature = "ldap")]
         if self.ldap.is_some() {
             return true;
         }
         self.htpasswd.is_some() || self.keys.is_some()
+    }
+
+    /// Whose certificate the connection has; without one he is nobody in particular.
+    fn by_certificate(&self, head: &Parts) -> Option<Subject> {
+        let shown = head.extensions.get::<Peer>().and_then(|peer| peer.certificate.as_ref());
+        let (Some(rules), Some(certificate)) = (&self.certificates, shown) else { return Some(Subject::anonymous()) };
+        let evidence = Evidence { source: Source::Certificate, ..Evidence::default() };
+        rules.user(certificate).map(|user| Subject::user(&user, Vec::new()).with_evidence(Arc::new(evidence)))
     }
 
     /// Whose name and password these are. The ways are tried one after the other, those on this machine first.
@@ -181,7 +199,7 @@ impl Auth {
             Some(Evidence { extent: Extent::Within(_) | Extent::Instead(_), .. })
             | Some(Evidence { source: Source::Key(_), .. }) => return Some(keys::endpoint::refuse()),
             Some(Evidence { source: Source::Directory, .. }) => Voucher::Directory,
-            Some(Evidence { source: Source::Elsewhere, .. }) => Voucher::Elsewhere,
+            Some(Evidence { source: Source::Certificate | Source::Elsewhere, .. }) => Voucher::Elsewhere,
         };
         Some(keys::endpoint::answer(keys, call, owner, voucher).await)
     }

@@ -6,6 +6,7 @@
 //!     v htpasswd     users of a file   users  its lines   hash  their passwords   logins  those that were right
 //!     v ldap         users of a directory
 //!     v keys         what users have made for their programs
+//!     v certificates users who show one
 //!     v tokens       what stands for a password for a while
 //!     v evidence     what a credential says beside the name: how far it goes, and what it claims
 //!     v challenge    what a client is told that has to say who it is
@@ -19,6 +20,7 @@
 #![forbid(unsafe_code)]
 
 mod auth;
+mod certificates;
 mod challenge;
 mod credentials;
 mod evidence;
@@ -38,6 +40,7 @@ mod tokens;
 mod users;
 
 pub use auth::{Auth, Options};
+pub use certificates::{Attribute, CertificateRules};
 pub use challenge::{Origin, OriginError};
 pub use credentials::{Credentials, Malformed};
 pub use evidence::{Evidence, Extent, Reach, Scopes, Source};

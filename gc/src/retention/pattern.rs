@@ -54,6 +54,16 @@ impl NamePattern {
     pub fn matches(&self, name: &str) -> bool {
         self.regex.is_match(name)
     }
+
+    /// Whether the pattern has a group that is one of its own.
+    pub fn has_group(&self) -> bool {
+        self.regex.captures_len() > 1
+    }
+
+    /// What the first group of the pattern is where it is found first.
+    pub fn first_group<'name>(&self, name: &'name str) -> Option<&'name str> {
+        self.regex.captures(name)?.get(1).map(|group| group.as_str())
+    }
 }
 
 /// The last line of a syntax error says what is wrong, the ones before where.

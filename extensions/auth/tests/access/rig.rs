@@ -7,6 +7,7 @@ use orlop_api::{
     Policy as ApiPolicy, Registry,
     access::{Action, Actions},
     limits::Limits,
+    server::Tls,
 };
 use orlop_auth::{Auth, Keys, Metrics, Options, Pattern, Policy, Repositories, Rights, Rules};
 use orlop_engine::{Algorithm, Digest, Engine, IndexKind, io::Backend};
@@ -141,13 +142,18 @@ impl Rig {
 
     /// With users of any kind, and a store in `directory`.
     pub async fn open(directory: TempDir, options: Options) -> Self {
+        Rig::serve(directory, options, None).await
+    }
+
+    /// The same over TLS, if there is some.
+    pub async fn serve(directory: TempDir, options: Options, tls: Option<Tls>) -> Self {
         let auth = Arc::new(Auth::open(options).expect("usable"));
         let options =
             orlop_engine::Options { backend: Backend::Threads, index: IndexKind::Memory, ..Default::default() };
         let engine = Engine::open(&directory.path().join("root"), options).await.expect("an empty store opens");
         auth.load().expect("readable");
         let registry = Registry::new(engine.clone(), Limits::default(), ApiPolicy::default());
-        let server = registry.with_access(auth.clone()).bind(([127, 0, 0, 1], 0).into(), None).expect("bound");
+        let server = registry.with_access(auth.clone()).bind(([127, 0, 0, 1], 0).into(), tls).expect("bound");
         let address = server.local_addr().expect("an address");
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = tokio::spawn(async move {
