@@ -172,6 +172,16 @@ mod tests {
     }
 
     #[test]
+    fn the_first_group_is_a_part_of_the_name() {
+        let pattern = |text| NamePattern::new(text).expect("a pattern");
+        assert_eq!(pattern("a/(.*)/(.*)").first_group("x/a/b/c"), Some("b"));
+        assert_eq!(pattern("a/(b)?").first_group("a/c"), None, "the group is not there");
+        assert_eq!(pattern("a/(.*)").first_group("b"), None);
+        assert_eq!(pattern("(?:a)").first_group("a"), None);
+        assert!(pattern("(a)").has_group() && !pattern("(?:a)").has_group() && !pattern("a").has_group());
+    }
+
+    #[test]
     fn what_is_no_pattern_or_read_in_two_ways_is_refused_in_one_line() {
         for pattern in ["(", "[a", "a{2,1}", r"\Qa.b\E", "[a--b]", "(?=a)", r"(a)\1", "(a{1000}){1000}", "\\"] {
             let error = NamePattern::new(pattern).expect_err(pattern).to_string();
