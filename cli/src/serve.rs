@@ -110,7 +110,11 @@ fn load(tls: &config::Tls) -> Result<Option<Tls>, Failure> {
     let Some((certificates, key)) = tls.files() else {
         return Ok(None);
     };
-    let options = TlsOptions { certificates: certificates.to_owned(), key: key.to_owned() };
+    let options = TlsOptions {
+        certificates: certificates.to_owned(),
+        key: key.to_owned(),
+        client_authorities: tls.client_authorities().map(Path::to_owned),
+    };
     let unusable = |error| Failure::new(Exit::Configuration, format!("\"http.tls\": {error}"));
     Tls::load(options).map(Some).map_err(unusable)
 }

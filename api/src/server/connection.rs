@@ -66,7 +66,7 @@ pub(super) async fn serve<H: Handler>(
         milliseconds(limits.stall_timeout_ms),
     );
     let scheme = if shared.tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP };
-    let peer = Peer { address, client: address.ip().to_canonical(), scheme };
+    let peer = Peer { address, client: address.ip().to_canonical(), scheme, certificate: None };
     let connection = Connection { shared, activity, deliveries, peer };
     end.cause = connection.serve(socket, &mut draining).await;
     tracing::debug!(peer = %address, cause = end.cause.as_str(), "connection ended");
@@ -93,7 +93,7 @@ struct Connection<H: Handler> {
 }
 
 impl<H: Handler> Connection<H> {
-    async fn serve(self, socket: Socket<TcpStream>, draining: &mut watch::Receiver<bool>) -> EndCause {
+    async fn serve(mut self, socket: Socket<TcpStream>, draining: &mut watch::Receiver<bool>) -> EndCause {
         // Nothing was asked yet, so a stop may end the connection in either of these steps. Each is on
         // the heap, like the connection after it: a task has the size of its largest step.
         let Some(tls) = &self.shared.tls else {
@@ -123,6 +123,8 @@ impl<H: Handler> Connection<H> {
             Err(_) => return EndCause::Tls,
         };
         self.activity.opened();
+        let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
+        self.peer.certificate = certificates.first().map(|certificate| Arc::from(&**certificate));
         let protocol = match stream.get_ref().1.alpn_protocol() {
             Some(b"h2") => Protocol::Http2,
             _ => Protocol::Http1,
@@ -139,6 +141,8 @@ impl<H: Handler> Connection<H> {
         let Connection { shared, activity, deliveries, peer } = self;
         let tls = peer.scheme == Scheme::HTTPS;
         let _open = Open::new(shared.metrics.clone(), protocol, tls);
+        // What is kept is for everybody, and whoever has a certificate is somebody.
+        let is_nobody = peer.certificate.is_none();
         let service = Arc::new(Service {
             handler: shared.handler.clone(),
             limits: shared.limits.clone(),
@@ -153,7 +157,7 @@ impl<H: Handler> Connection<H> {
             deliveries,
             multiplexed: protocol == Protocol::Http2,
             // Below TLS a write of several pieces is several records, and the time goes into encryption.
-            answers: shared.answers.clone().filter(|_| protocol == Protocol::Http1 && !tls),
+            answers: shared.answers.clone().filter(|_| protocol == Protocol::Http1 && !tls && is_nobody),
         });
         let supervisor = Supervisor { activity: &activity, limits: &shared.limits, metrics: &shared.metrics };
         match protocol {

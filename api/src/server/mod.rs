@@ -19,6 +19,7 @@
 mod activity;
 mod answers;
 mod audit;
+mod client_certificates;
 mod connection;
 mod date;
 mod frames;
@@ -79,6 +80,9 @@ pub struct Peer {
     pub client: IpAddr,
     /// What the client speaks: `https` when the connection is TLS, or a trusted proxy says that the client's is.
     pub scheme: Scheme,
+    /// The certificate that the client has shown and proven to be its own, in DER form. It led to one of the
+    /// authorities when the connection, or the session that it resumes, began; since then its time may have passed.
+    pub certificate: Option<Arc<[u8]>>,
 }
 
 /// What a [`Server`] needs besides its handler.

@@ -92,8 +92,10 @@ impl<H: Handler> Service<H> {
         match self.seen(values) {
             None => self.peer.clone(),
             Some(Seen { client, scheme }) => {
-                let Peer { address, scheme: own, .. } = &self.peer;
-                Peer { address: *address, client, scheme: scheme.unwrap_or_else(|| own.clone()) }
+                let Peer { address, client: proxy, scheme: own, certificate } = &self.peer;
+                // A proxy that shows a certificate speaks for itself with it, and not for whoever is behind it.
+                let certificate = certificate.as_ref().filter(|_| client == *proxy).cloned();
+                Peer { address: *address, client, scheme: scheme.unwrap_or_else(|| own.clone()), certificate }
             }
         }
     }

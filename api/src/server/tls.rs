@@ -16,6 +16,8 @@ use rustls::{
 };
 use tokio_rustls::TlsAcceptor;
 
+use super::client_certificates;
+
 /// The files of one certificate, in PEM form.
 #[derive(Clone, Debug)]
 pub struct TlsOptions {
@@ -23,6 +25,9 @@ pub struct TlsOptions {
     pub certificates: PathBuf,
     /// The private key: PKCS #8, PKCS #1 or SEC 1.
     pub key: PathBuf,
+    /// Authorities that clients' certificates have to lead to. With them clients are asked for one, and may have none;
+    /// without them nobody is asked.
+    pub client_authorities: Option<PathBuf>,
 }
 
 /// The TLS side of a server. Clones share the certificate.
@@ -46,7 +51,7 @@ impl Tls {
         let mut config = ServerConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(&[&TLS13, &TLS12])
             .map_err(io::Error::other)?
-            .with_no_client_auth()
+            .with_client_cert_verifier(client_certificates::verifier(options.client_authorities.as_deref(), &provider)?)
             .with_cert_resolver(certificate.clone());
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         // Early data can be replayed by an attacker, and pushes are not idempotent for a log.
@@ -84,7 +89,7 @@ impl fmt::Debug for CurrentCertificate {
 }
 
 fn read(options: &TlsOptions, provider: &CryptoProvider) -> io::Result<CertifiedKey> {
-    let TlsOptions { certificates, key } = options;
+    let TlsOptions { certificates, key, .. } = options;
     let chain = CertificateDer::pem_file_iter(certificates)
         .and_then(|entries| entries.collect::<Result<Vec<_>, _>>())
         .map_err(|error| invalid(certificates, "cannot be read as PEM certificates", &error))?;
@@ -97,6 +102,6 @@ fn read(options: &TlsOptions, provider: &CryptoProvider) -> io::Result<Certified
         .map_err(|error| invalid(key, "does not fit the certificate", &error))
 }
 
-fn invalid(path: &Path, what: &str, error: &dyn fmt::Display) -> io::Error {
+pub(super) fn invalid(path: &Path, what: &str, error: &dyn fmt::Display) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, format!("{} {what}: {error}", path.display()))
 }

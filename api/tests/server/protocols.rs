@@ -30,7 +30,11 @@ fn write_certificate(directory: &Path) -> CertificateDer<'static> {
 }
 
 fn options(directory: &Path) -> TlsOptions {
-    TlsOptions { certificates: directory.join("certificate.pem"), key: directory.join("key.pem") }
+    TlsOptions {
+        certificates: directory.join("certificate.pem"),
+        key: directory.join("key.pem"),
+        client_authorities: None,
+    }
 }
 
 struct Secure {

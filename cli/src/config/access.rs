@@ -84,7 +84,8 @@ impl Access {
         if self.ldap.is_some() {
             return true;
         }
-        self.options.htpasswd.is_some() || self.browser.has_providers()
+        let certificates = self.options.certificates.is_some();
+        self.options.htpasswd.is_some() || certificates || self.browser.has_providers()
     }
 
     /// Reads the files that the options name, for the store at `root`. `None` if everybody may do everything.

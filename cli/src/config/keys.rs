@@ -19,7 +19,7 @@ use super::{
     value::{Problem, Value},
 };
 #[cfg(feature = "auth")]
-use super::{access, browser};
+use super::{access, browser, mtls};
 
 /// A key that takes effect.
 pub struct Key {
@@ -127,6 +127,8 @@ pub const KEYS: &[Key] = &[
     Key { path: "http.trustedProxies", set: front::set_trusted_proxies },
     Key { path: "http.forwardedHeader", set: front::set_forwarded_header },
     Key { path: "http.basePath", set: front::set_base_path },
+    #[cfg(feature = "auth")]
+    Key { path: "http.tls.cacert", set: |config, value| path(value).map(|path| mtls::set_authorities(config, path)) },
     Key { path: "log.level", set: log_level },
     Key { path: "log.output", set: |config, value| file(value).map(|file| config.log.output = file) },
     Key { path: "log.audit", set: |config, value| file(value).map(|file| config.log.audit = file) },
@@ -143,6 +145,8 @@ pub const TREES: &[Tree] = &[
     #[cfg(feature = "ldap")]
     Tree { path: ldap::KEY, set: ldap::set },
     Tree { path: front::RATES, set: front::set_rates },
+    #[cfg(feature = "auth")]
+    Tree { path: mtls::KEY, set: mtls::set },
     #[cfg(feature = "auth")]
     Tree { path: access::KEY, set: access::set },
     #[cfg(feature = "auth")]
@@ -161,7 +165,8 @@ pub const UNSUPPORTED: &[(&str, &str)] = &[
     ("storage.fastRestart", "zot's metadata database"),
     #[cfg(not(feature = "auth"))]
     ("http.externalUrl", "a build without authentication"),
-    ("http.tls.cacert", "client certificates"),
+    #[cfg(not(feature = "auth"))]
+    ("http.tls.cacert", "a build without authentication"),
     #[cfg(not(feature = "auth"))]
     ("http.auth", "a build without authentication"),
     #[cfg(not(feature = "auth"))]
@@ -171,7 +176,6 @@ pub const UNSUPPORTED: &[(&str, &str)] = &[
     #[cfg(feature = "auth")]
     ("http.auth.bearer", "tokens of other issuers"),
     #[cfg(feature = "auth")]
-    ("http.auth.mtls", "client certificates"),
     ("scheduler", "background tasks"),
     ("cluster", "clusters"),
     ("extensions.search", "search"),

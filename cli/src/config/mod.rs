@@ -31,6 +31,8 @@ mod keys;
 mod ldap;
 mod limits;
 mod memory;
+#[cfg(feature = "auth")]
+mod mtls;
 mod nearest;
 mod parse;
 mod quotas;
@@ -80,6 +82,8 @@ pub struct Config {
 pub struct Tls {
     cert: Option<PathBuf>,
     key: Option<PathBuf>,
+    /// Authorities of clients' certificates.
+    cacert: Option<PathBuf>,
 }
 
 /// Where log lines go.
@@ -168,6 +172,13 @@ impl Config {
 
     /// Checks what no single key can tell.
     fn validate(&self) -> Result<(), String> {
+        #[cfg(feature = "auth")]
+        if self.access.options.certificates.is_some() && self.tls.cacert.is_none() {
+            return Err(format!("\"{}\" needs \"http.tls.cacert\" beside it", mtls::KEY));
+        }
+        if self.tls.cacert.is_some() && self.tls.cert.is_none() {
+            return Err("\"http.tls.cacert\" needs \"http.tls.cert\" and \"http.tls.key\" beside it".to_owned());
+        }
         match (&self.tls.cert, &self.tls.key) {
             (Some(_), None) => Err("\"http.tls.cert\" needs \"http.tls.key\" beside it".to_owned()),
             (None, Some(_)) => Err("\"http.tls.key\" needs \"http.tls.cert\" beside it".to_owned()),
@@ -177,6 +188,11 @@ impl Config {
 }
 
 impl Tls {
+    /// Authorities that clients' certificates have to lead to, if clients are asked for some.
+    pub fn client_authorities(&self) -> Option<&Path> {
+        self.cacert.as_deref()
+    }
+
     /// Certificate chain and private key, if HTTPS was asked for.
     pub fn files(&self) -> Option<(&Path, &Path)> {
         Some((self.cert.as_deref()?, self.key.as_deref()?))

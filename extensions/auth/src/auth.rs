@@ -22,6 +22,7 @@ use crate::ldap::Ldap;
 use crate::openid::Providers;
 use crate::{
     browser::{Browser, is_interface},
+    certificates::CertificateRules,
     challenge::{self, Origin, TOKEN_PATH},
     credentials::{Credentials, Malformed},
     evidence::{Evidence, Extent, Source},
@@ -44,6 +45,8 @@ pub struct Options {
     /// A directory that knows users.
     #[cfg(feature = "ldap")]
     pub ldap: Option<Arc<Ldap>>,
+    /// Which part of a client's certificate is the name of its user.
+    pub certificates: Option<CertificateRules>,
     /// Keys that users make; they need another way to log in first.
     pub keys: Option<Arc<Keys>>,
     /// What users may do. Without it they may do everything, and others nothing.
@@ -72,6 +75,7 @@ pub struct Auth {
     htpasswd: Option<Arc<Htpasswd>>,
     #[cfg(feature = "ldap")]
     ldap: Option<Arc<Ldap>>,
+    certificates: Option<CertificateRules>,
     keys: Option<Arc<Keys>>,
     policy: Option<Policy>,
     realm: HeaderValue,
@@ -102,6 +106,7 @@ impl Auth {
             htpasswd: options.htpasswd.as_deref().map(Htpasswd::open).transpose()?,
             #[cfg(feature = "ldap")]
             ldap: options.ldap,
+            certificates: options.certificates,
             keys: options.keys,
             policy: options.policy,
             fail_delay: options.fail_delay,
@@ -111,7 +116,8 @@ impl Auth {
             throttle: options.failures_max.map(Throttle::new),
             external_url: options.external_url,
         };
-        let is_mixed = auth.knows_users() && auth.policy.as_ref().is_some_and(Policy::is_open);
+        let is_mixed =
+            (auth.has_passwords() || auth.keys.is_some()) && auth.policy.as_ref().is_some_and(Policy::is_open);
         auth.tokens = is_mixed.then(Tokens::new);
         Ok(auth)
     }
@@ -121,7 +127,10 @@ impl Auth {
             return Ok(Subject::anonymous());
         }
         let subject = match Credentials::of(&head.headers) {
-            Ok(Credentials::None) => Some(self.by_session(head).await?),
+            Ok(Credentials::None) => match self.by_session(head).await? {
+                nobody if nobody.is_anonymous() => self.by_certificate(head),
+                user => Some(user),
+            },
             Ok(Credentials::Password { user, password }) => self.by_login(head, &user, &password).await?,
             // A token for a token would have no end.
             Ok(Credentials::Token(_)) if head.uri.path() == TOKEN_PATH => None,
@@ -139,7 +148,8 @@ impl Auth {
 
     /// As in zot: where nobody can show who he is, nobody is asked to.
     fn knows_users(&self) -> bool {
-        self.has_passwords() || self.keys.is_some() || self.browser.has_providers()
+        let is_shown = self.keys.is_some() || self.certificates.is_some() || self.browser.has_providers();
+        self.has_passwords() || is_shown
     }
 
     /// Whether anybody has a name and a password.
@@ -204,6 +214,14 @@ impl Auth {
             Some(htpasswd) => htpasswd.has_seen(user, password).await,
             None => false,
         }
+    }
+
+    /// Whose certificate the connection has; without one he is nobody in particular.
+    fn by_certificate(&self, head: &Parts) -> Option<Subject> {
+        let shown = head.extensions.get::<Peer>().and_then(|peer| peer.certificate.as_ref());
+        let (Some(rules), Some(certificate)) = (&self.certificates, shown) else { return Some(Subject::anonymous()) };
+        let evidence = Evidence { source: Source::Certificate, ..Evidence::default() };
+        rules.user(certificate).map(|user| Subject::user(&user, Vec::new()).with_evidence(Arc::new(evidence)))
     }
 
     /// Whose name and password these are. The ways are tried one after the other, those on this machine first.
@@ -271,7 +289,7 @@ impl Auth {
             Some(Evidence { extent: Extent::Within(_) | Extent::Instead(_), .. })
             | Some(Evidence { source: Source::Key(_), .. }) => return Some(keys::endpoint::refuse()),
             Some(Evidence { source: Source::Directory, .. }) => Voucher::Directory,
-            Some(Evidence { source: Source::Elsewhere, .. }) => Voucher::Elsewhere,
+            Some(Evidence { source: Source::Certificate | Source::Elsewhere, .. }) => Voucher::Elsewhere,
         };
         Some(keys::endpoint::answer(keys, call, owner, voucher).await)
     }

@@ -23,6 +23,8 @@ pub enum Source {
     Elsewhere,
     /// An LDAP directory.
     Directory,
+    /// A certificate of his connection.
+    Certificate,
     /// A key of his own.
     Key(Arc<Key>),
 }

@@ -6,6 +6,7 @@
 //!     v htpasswd     users of a file   users  its lines   hash  their passwords   logins  those that were right
 //!     v ldap         users of a directory
 //!     v keys         what users have made for their programs
+//!     v certificates users who show one
 //!     v tokens       what stands for a password for a while
 //!     v throttle     failed logins: whoever fails again and again waits
 //!     v evidence     what a credential says beside the name: how far it goes, and what it claims
@@ -23,6 +24,7 @@
 mod auth;
 mod base64url;
 mod browser;
+mod certificates;
 mod challenge;
 mod cookie;
 mod credentials;
@@ -49,6 +51,7 @@ mod tokens;
 mod users;
 
 pub use auth::{Auth, Options};
+pub use certificates::{Attribute, CertificateRules};
 pub use challenge::{Origin, OriginError};
 pub use credentials::{Credentials, Malformed};
 pub use evidence::{Evidence, Extent, Reach, Scopes, Source};

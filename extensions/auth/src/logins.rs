@@ -4,11 +4,17 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use orlop_api::access::Unidentified;
-use quick_cache::sync::Cache;
+use orlop_api::access::{Subject, Unidentified};
+use quick_cache::{Weighter, sync::Cache};
 
-/// The most logins that are kept, at some 100 bytes each.
-const LOGINS_MAX: usize = 16 << 10;
+/// What all logins together may take, in bytes: half a million, or 4,000 users with a hundred groups each.
+const LOGINS_BYTES_MAX: u64 = 64 << 20;
+
+/// Expected logins, for the cache's tables.
+const LOGINS_EXPECTED: usize = 16 << 10;
+
+/// What a login takes beside what is known of it, in bytes.
+const LOGIN_BYTES: u64 = 128;
 
 /// Bytes of a key.
 pub const KEY_BYTES: usize = 32;
@@ -36,12 +42,39 @@ pub fn fill_random(bytes: &mut [u8]) {
 /// forgotten.
 pub struct Logins<V = ()> {
     key: [u8; KEY_BYTES],
-    known: Cache<[u8; KEY_BYTES], V>,
+    known: Cache<[u8; KEY_BYTES], V, ByBytes>,
 }
 
-impl<V: Clone> Logins<V> {
+/// What is known of a login.
+pub trait Known: Clone {
+    /// Bytes in memory.
+    fn bytes(&self) -> u64;
+}
+
+impl Known for () {
+    fn bytes(&self) -> u64 {
+        0
+    }
+}
+
+/// Bytes in memory of somebody with his groups.
+pub fn subject_bytes(subject: &Subject) -> u64 {
+    let texts = subject.groups().iter().map(|group| size_of_val(group) + group.len()).sum::<usize>();
+    (size_of_val(subject) + subject.name().map_or(0, str::len) + texts) as u64
+}
+
+#[derive(Clone)]
+pub struct ByBytes;
+
+impl<V: Known> Weighter<[u8; KEY_BYTES], V> for ByBytes {
+    fn weight(&self, _: &[u8; KEY_BYTES], known: &V) -> u64 {
+        LOGIN_BYTES + known.bytes()
+    }
+}
+
+impl<V: Known> Logins<V> {
     pub fn new() -> Self {
-        Logins { key: random_key(), known: Cache::new(LOGINS_MAX) }
+        Logins { key: random_key(), known: Cache::with_weighter(LOGINS_EXPECTED, LOGINS_BYTES_MAX, ByBytes) }
     }
 
     /// What was said of this login before, while it `holds`, or is said of it now by `check`; `None` if the login is
@@ -123,6 +156,12 @@ mod tests {
 
     use super::*;
 
+    impl Known for u8 {
+        fn bytes(&self) -> u64 {
+            1
+        }
+    }
+
     #[tokio::test]
     async fn what_was_right_is_checked_once_and_what_was_wrong_each_time() {
         let logins = Logins::<()>::new();
@@ -152,7 +191,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_does_not_hold_any_more_is_checked_again() {
-        let logins = Logins::new();
+        let logins = Logins::<u8>::new();
         let ask = async |holds: bool, said| logins.known("a", "b", |_| holds, async { Ok::<_, ()>(said) }).await;
         assert_eq!(ask(true, Some(1)).await, Ok(Some(1)));
         assert_eq!(ask(true, Some(2)).await, Ok(Some(1)), "it is known");

@@ -11,10 +11,10 @@ use std::{
 };
 
 use orlop_api::access::Subject;
-use quick_cache::sync::Cache;
+use quick_cache::{Weighter, sync::Cache};
 use serde_json::json;
 
-use crate::logins::{KEY_BYTES, random_key};
+use crate::logins::{KEY_BYTES, random_key, subject_bytes};
 
 /// How long a token stands for its user. Clients ask for another one by themselves.
 const LIFETIME: Duration = Duration::from_secs(300);
@@ -25,9 +25,14 @@ const EXPIRY_BYTES: usize = 8;
 /// Bytes of what nobody else can compute.
 const SEAL_BYTES: usize = 32;
 
-/// The most subjects that are held for their tokens, at some 300 bytes each: beyond it the holders of old ones ask
-/// again.
-const HELD_MAX: usize = 16 << 10;
+/// What all subjects that are held for their tokens may take, in bytes: beyond it the holders of old ones ask again.
+const HELD_BYTES_MAX: u64 = 32 << 20;
+
+/// Expected ones, for the cache's tables.
+const HELD_EXPECTED: usize = 4096;
+
+/// What one takes beside his name and his groups, in bytes.
+const HELD_BYTES: u64 = 256;
 
 /// What the place of a subject that is held begins with in the place of a user's name: no user has it in his.
 const HELD: char = '\0';
@@ -36,7 +41,16 @@ const HELD: char = '\0';
 pub struct Tokens {
     key: [u8; KEY_BYTES],
     /// Whom tokens stand for that are not of the file of users.
-    held: Cache<String, Subject>,
+    held: Cache<String, Subject, ByBytes>,
+}
+
+#[derive(Clone)]
+struct ByBytes;
+
+impl Weighter<String, Subject> for ByBytes {
+    fn weight(&self, _: &String, subject: &Subject) -> u64 {
+        HELD_BYTES + subject_bytes(subject)
+    }
 }
 
 /// Whom a token stands for.
@@ -51,7 +65,7 @@ pub enum Bearer {
 
 impl Tokens {
     pub fn new() -> Self {
-        Tokens { key: random_key(), held: Cache::new(HELD_MAX) }
+        Tokens { key: random_key(), held: Cache::with_weighter(HELD_EXPECTED, HELD_BYTES_MAX, ByBytes) }
     }
 
     /// The answer of the token endpoint. `secret` is the hash of the user's password: a token ends with it.

@@ -54,6 +54,16 @@ impl NamePattern {
     pub fn matches(&self, name: &str) -> bool {
         self.regex.is_match(name)
     }
+
+    /// Whether the pattern has a group that is one of its own.
+    pub fn has_group(&self) -> bool {
+        self.regex.captures_len() > 1
+    }
+
+    /// What the first group of the pattern is where it is found first.
+    pub fn first_group<'name>(&self, name: &'name str) -> Option<&'name str> {
+        self.regex.captures(name)?.get(1).map(|group| group.as_str())
+    }
 }
 
 /// The last line of a syntax error says what is wrong, the ones before where.
@@ -159,6 +169,16 @@ mod tests {
             }
         }
         assert!(!NamePattern::new(r"a\b{1}").expect("the brace is a character").matches("a"));
+    }
+
+    #[test]
+    fn the_first_group_is_a_part_of_the_name() {
+        let pattern = |text| NamePattern::new(text).expect("a pattern");
+        assert_eq!(pattern("a/(.*)/(.*)").first_group("x/a/b/c"), Some("b"));
+        assert_eq!(pattern("a/(b)?").first_group("a/c"), None, "the group is not there");
+        assert_eq!(pattern("a/(.*)").first_group("b"), None);
+        assert_eq!(pattern("(?:a)").first_group("a"), None);
+        assert!(pattern("(a)").has_group() && !pattern("(?:a)").has_group() && !pattern("a").has_group());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! One binary, because each would link the same harness; one module for each kind of question.
 
 mod access;
+mod api_keys;
 mod audit;
 mod badinput;
 mod clients;

@@ -17,7 +17,7 @@ const SEARCH_SECONDS_MAX: i32 = 10;
 const ENTRIES_MAX: i32 = 2;
 
 /// The most groups of a user; the others do not count.
-const GROUPS_MAX: usize = 10_000;
+const GROUPS_MAX: usize = 2_000;
 
 /// "No attributes" (RFC 4511 section 4.5.1.8).
 const NO_ATTRIBUTES: &str = "1.1";

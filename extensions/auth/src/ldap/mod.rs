@@ -35,7 +35,7 @@ use self::{
 };
 use crate::{
     evidence::{Evidence, Source},
-    logins::{Logins, Waits},
+    logins::{Known, Logins, Waits, subject_bytes},
 };
 
 /// Connections to the directory at the same time, one for each login that it is asked about.
@@ -136,11 +136,24 @@ impl LdapOptions {
     }
 }
 
+/// Who was let in, and when.
+#[derive(Clone)]
+struct Login {
+    since: Instant,
+    subject: Subject,
+}
+
+impl Known for Login {
+    fn bytes(&self) -> u64 {
+        subject_bytes(&self.subject)
+    }
+}
+
 /// A directory that is asked who somebody is.
 pub struct Ldap {
     place: Place,
     account: Option<AccountFile>,
-    logins: Logins<(Instant, Subject)>,
+    logins: Logins<Login>,
     remembered: Duration,
     login_time_max: Duration,
     connections: Arc<Semaphore>,
@@ -186,7 +199,7 @@ impl Ldap {
     /// Whether this login was right not long ago; nobody is asked.
     pub fn has_seen(&self, user: &str, password: &str) -> bool {
         let said = if password.is_empty() { None } else { self.logins.said(user, password) };
-        said.is_some_and(|(since, _)| since.elapsed() < self.remembered)
+        said.is_some_and(|login| login.since.elapsed() < self.remembered)
     }
 
     /// The groups of a user whom the directory knows, without his password; remembered as logins are. Errors: as for
@@ -197,12 +210,12 @@ impl Ldap {
     }
 
     async fn known(self: &Arc<Self>, user: &str, password: &str) -> Result<Option<Subject>, Unidentified> {
-        let holds = |(since, _): &(Instant, Subject)| since.elapsed() < self.remembered;
+        let holds = |login: &Login| login.since.elapsed() < self.remembered;
         let check = self.check(user, password);
         // Also whoever waits for an equal login has his answer in time.
         let known = timeout(self.login_time_max, self.logins.known(user, password, holds, check)).await;
         match known {
-            Ok(known) => Ok(known?.map(|(_, subject)| subject)),
+            Ok(known) => Ok(known?.map(|login| login.subject)),
             Err(_) => {
                 let (url, seconds) = (&self.place.url, self.login_time_max.as_secs_f32());
                 tracing::error!(url, seconds, "the directory has not answered in time");
@@ -212,7 +225,7 @@ impl Ldap {
     }
 
     /// Asks the directory; with an empty password only whether it knows the user.
-    async fn check(self: &Arc<Self>, user: &str, password: &str) -> Result<Option<(Instant, Subject)>, Unidentified> {
+    async fn check(self: &Arc<Self>, user: &str, password: &str) -> Result<Option<Login>, Unidentified> {
         let _waits = Waits::begin(&self.waiting, WAITING_MAX)?;
         let permit = self.connections.clone().acquire_owned().await.map_err(|_| Unidentified::Busy)?;
         let (this, name, password) = (self.clone(), user.to_owned(), password.to_owned());
@@ -230,7 +243,7 @@ impl Ldap {
         match answer {
             Ok(groups) => Ok(groups.map(|groups| {
                 let evidence = Evidence { source: Source::Directory, ..Evidence::default() };
-                (Instant::now(), Subject::user(user, groups).with_evidence(Arc::new(evidence)))
+                Login { since: Instant::now(), subject: Subject::user(user, groups).with_evidence(Arc::new(evidence)) }
             })),
             Err(error) => {
                 tracing::error!(url = self.place.url, %error, "the directory");

@@ -2,6 +2,7 @@
 //! stored.
 
 mod browser;
+mod certificates;
 mod github;
 mod keys;
 #[cfg(feature = "ldap")]

@@ -8,6 +8,7 @@ use orlop_api::{
     access::{Action, Actions},
     front::Front,
     limits::Limits,
+    server::Tls,
 };
 use orlop_auth::{Auth, Keys, Metrics, Options, Pattern, Policy, Repositories, Rights, Rules};
 use orlop_engine::{Algorithm, Digest, Engine, IndexKind, io::Backend};
@@ -150,12 +151,17 @@ impl Rig {
     pub async fn serve(options: Options, front: Front, policy: ApiPolicy) -> Self {
         let (directory, htpasswd) = with_users();
         let options = Options { htpasswd: Some(htpasswd), ..options };
-        Rig::open_with(directory, options, policy, |registry| registry.with_front(front)).await
+        Rig::open_with(directory, options, policy, None, |registry| registry.with_front(front)).await
     }
 
     /// With users of any kind, and a store in `directory`.
     pub async fn open(directory: TempDir, options: Options) -> Self {
-        Rig::open_with(directory, options, ApiPolicy::default(), |registry| registry).await
+        Rig::over(directory, options, None).await
+    }
+
+    /// The same over TLS, if there is some.
+    pub async fn over(directory: TempDir, options: Options, tls: Option<Tls>) -> Self {
+        Rig::open_with(directory, options, ApiPolicy::default(), tls, |registry| registry).await
     }
 
     /// With these options, and the users in a file.
@@ -166,13 +172,14 @@ impl Rig {
             Some(cors) => registry.with_cors(cors),
             None => registry,
         };
-        Rig::open_with(directory, options, ApiPolicy::default(), allow).await
+        Rig::open_with(directory, options, ApiPolicy::default(), None, allow).await
     }
 
     async fn open_with(
         directory: TempDir,
         options: Options,
         policy: ApiPolicy,
+        tls: Option<Tls>,
         set: impl FnOnce(Registry) -> Registry,
     ) -> Self {
         let auth = Arc::new(Auth::open(options).expect("usable"));
@@ -182,7 +189,7 @@ impl Rig {
         auth.load().expect("readable");
         let registry = Registry::new(engine.clone(), Limits::default(), policy);
         let registry = set(registry).with_access(auth.clone());
-        let server = registry.bind(([127, 0, 0, 1], 0).into(), None).expect("bound");
+        let server = registry.bind(([127, 0, 0, 1], 0).into(), tls).expect("bound");
         let address = server.local_addr().expect("an address");
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = tokio::spawn(async move {
