@@ -156,7 +156,7 @@ impl Registry {
         let has_route = base_path.is_empty() || self.strip(&mut head);
         let answered = match has_route {
             true => router::route(self, &head, &mut body).await,
-            false => Err(RouteError::NotARoute.into()),
+            false => router::not_too_many(self, &head).and(Err(RouteError::NotARoute.into())),
         };
         let mut response = answered.unwrap_or_else(Failure::into_response);
         if let Some(access) = browser {

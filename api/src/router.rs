@@ -118,7 +118,7 @@ pub async fn route(registry: &Registry, head: &Parts, body: &mut impl Incoming) 
 
 /// Refuses a request of a client that has sent too many, before anything is done for it. Probes are not counted: a
 /// supervisor that is refused would end the process.
-fn not_too_many(registry: &Registry, head: &Parts) -> Outcome<()> {
+pub fn not_too_many(registry: &Registry, head: &Parts) -> Outcome<()> {
     let Some(rates) = &registry.front.rates else { return Ok(()) };
     let Some(peer) = head.extensions.get::<Peer>() else { return Ok(()) };
     rates.admit(peer.client, &head.method).map_err(Failure::too_many)

@@ -7,6 +7,7 @@
 pub mod configuration;
 pub mod digests;
 pub mod engine;
+pub mod forwarded;
 pub mod globs;
 pub mod http;
 pub mod import;
@@ -44,7 +45,7 @@ mod slow;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target there is.
-pub const TARGETS: [Target; 18] = [
+pub const TARGETS: [Target; 19] = [
     ("names", names::run),
     ("digests", digests::run),
     ("references", references::run),
@@ -54,6 +55,7 @@ pub const TARGETS: [Target; 18] = [
     ("upload_ranges", upload_ranges::run),
     ("manifests", manifests::run),
     ("plain", plain::run),
+    ("forwarded", forwarded::run),
     ("configuration", configuration::run),
     ("globs", globs::run),
     ("patterns", patterns::run),

@@ -11,14 +11,14 @@ mod network;
 mod proxies;
 mod rates;
 
+pub(crate) use self::rates::TooMany;
 pub use self::{
     base_path::{BasePath, BasePathError},
     by_client::{ByClient, Fades},
     network::{Network, NetworkError},
-    proxies::{ForwardedBy, Proxies},
+    proxies::{ForwardedBy, Proxies, Seen, Unreadable},
     rates::{Rate, Rates},
 };
-pub(crate) use self::{proxies::Seen, rates::TooMany};
 
 /// All of it; by default there is nothing.
 #[derive(Debug, Default)]

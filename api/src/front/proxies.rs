@@ -35,9 +35,14 @@ pub struct Proxies {
     pub header: ForwardedBy,
 }
 
+/// A header that a trusted proxy passed on and that cannot be read. Whoever began it may have seen to it that what
+/// the proxy has added is hidden: nobody is served who hides like that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unreadable;
+
 /// What is known of a request that a trusted proxy passed on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Seen {
+pub struct Seen {
     /// The last one in the row that is no trusted proxy; or, if it is not told, the last proxy that is known.
     pub client: IpAddr,
     /// `None` if it is not told.
@@ -45,12 +50,14 @@ pub(crate) struct Seen {
 }
 
 impl Proxies {
-    pub(crate) fn trusts(&self, address: IpAddr) -> bool {
+    /// Whether connections from there are a trusted proxy's.
+    pub fn trusts(&self, address: IpAddr) -> bool {
         self.trusted.iter().any(|network| network.contains(address))
     }
 
-    /// Looks behind a trusted proxy. `values` gives the values of a header field, in their order.
-    pub(crate) fn see<'a>(&self, proxy: IpAddr, values: impl Fn(&str) -> Vec<&'a [u8]>) -> Seen {
+    /// Looks behind a trusted proxy. `values` gives the values of a header field, by its name in lower case, in their
+    /// order.
+    pub fn see<'a>(&self, proxy: IpAddr, values: impl Fn(&str) -> Vec<&'a [u8]>) -> Result<Seen, Unreadable> {
         match self.header {
             ForwardedBy::XForwardedFor => {
                 let hops = values(X_FORWARDED_FOR);
@@ -60,20 +67,17 @@ impl Proxies {
                     let first = value.split(|byte| *byte == b',').next().unwrap_or_default();
                     scheme(text(first))
                 });
-                Seen { client, scheme }
+                Ok(Seen { client, scheme })
             }
             ForwardedBy::Forwarded => {
                 let mut elements = Vec::new();
                 for value in values(FORWARDED) {
-                    // Where it ends cannot be told, nor what a proxy has added behind it.
-                    let Some(all) = self::elements(text(value)) else {
-                        return Seen { client: proxy, scheme: None };
-                    };
-                    elements.extend(all);
+                    let value = std::str::from_utf8(value).map_err(|_| Unreadable)?;
+                    elements.extend(self::elements(value).ok_or(Unreadable)?);
                 }
                 let hops = elements.into_iter().rev().map(|element| (element.client, element.scheme));
                 let (client, scheme) = self.last_stranger(proxy, hops);
-                Seen { client, scheme: scheme.flatten() }
+                Ok(Seen { client, scheme: scheme.flatten() })
             }
         }
     }
@@ -186,8 +190,10 @@ mod tests {
             let named = fields.iter().filter(|(field, _)| *field == name);
             named.map(|(_, value)| value.as_bytes()).collect()
         };
-        let seen = proxies(header).see("10.0.0.1".parse().expect("an address"), values);
-        (seen.client.to_string(), seen.scheme)
+        match proxies(header).see("10.0.0.1".parse().expect("an address"), values) {
+            Ok(seen) => (seen.client.to_string(), seen.scheme),
+            Err(Unreadable) => ("unreadable".to_owned(), None),
+        }
     }
 
     #[test]
@@ -245,17 +251,18 @@ mod tests {
             ("for=203.0.113.9, host=\"\\\",for=1.2.3.4\";for=192.0.2.1", "192.0.2.1", None),
             (" for = 192.0.2.1 ; proto = https ", "192.0.2.1", Some(Scheme::HTTPS)),
             ("for=192.0.2.1;", "192.0.2.1", None),
-            // What has no end or no name says nothing, wherever it is.
-            ("for=\"192.0.2.1", "10.0.0.1", None),
-            ("host=\"a, for=192.0.2.1", "10.0.0.1", None),
-            ("192.0.2.1", "10.0.0.1", None),
-            ("for=\"192.0.2.1\"x", "10.0.0.1", None),
             ("", "10.0.0.1", None),
+            (",", "10.0.0.1", None),
+            // What has no end could hide what the proxy has added to it.
+            ("for=\"192.0.2.1", "unreadable", None),
+            ("host=\"a, for=192.0.2.1", "unreadable", None),
+            ("192.0.2.1", "unreadable", None),
+            ("for=\"192.0.2.1\"x", "unreadable", None),
         ] {
             assert_eq!(client(value), (address.to_owned(), scheme), "{value:?}");
         }
         let cut = [("forwarded", "host=\"a"), ("forwarded", "for=192.0.2.1")];
-        assert_eq!(see(ForwardedBy::Forwarded, &cut).0, "10.0.0.1");
+        assert_eq!(see(ForwardedBy::Forwarded, &cut).0, "unreadable");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use http::Method;
 
 use super::{ByClient, Fades};
 
-/// Clients whose requests are counted at the same time, once for each rate. Beyond it those are forgotten who were
+/// Clients whose requests are counted at the same time, once for each rate, in 2 MiB. Beyond it those are forgotten who were
 /// nearest to a full bucket.
 const CLIENTS_MAX: usize = 1 << 16;
 

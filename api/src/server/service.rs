@@ -32,7 +32,7 @@ use super::{
     streams::Owed,
 };
 use crate::{
-    front::{Front, Seen},
+    front::{Front, Seen, Unreadable},
     limits::Limits,
     metrics::RouteClass,
 };
@@ -70,7 +70,10 @@ impl<H: Handler> Service<H> {
     /// Answers one request. The observation begins before the future runs, so that a request whose
     /// connection ends first is counted as well.
     pub(super) fn call(self: Arc<Self>, mut request: Request<Incoming>) -> Answering<H> {
-        let peer = self.peer_of(request.headers());
+        let (peer, is_readable) = match self.peer_of(request.headers()) {
+            Ok(peer) => (peer, true),
+            Err(Unreadable) => (self.peer.clone(), false),
+        };
         let observation = Observation::begin(self.observer.clone(), request.method(), self.told(peer.client));
         let audited = Audited::begin(request.method(), request.uri(), peer.client);
         if let Some(audited) = &audited {
@@ -78,7 +81,7 @@ impl<H: Handler> Service<H> {
         }
         request.extensions_mut().insert(peer);
         Box::pin(async move {
-            let response = self.answer(request, observation).await;
+            let response = self.answer(request, observation, is_readable).await;
             if let Some(audited) = audited {
                 audited.answered(response.status());
             }
@@ -87,9 +90,9 @@ impl<H: Handler> Service<H> {
     }
 
     /// Who sends a request with these headers.
-    fn peer_of(&self, headers: &HeaderMap) -> Peer {
+    fn peer_of(&self, headers: &HeaderMap) -> Result<Peer, Unreadable> {
         let values = |name: &str| headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
-        match self.seen(values) {
+        Ok(match self.seen(values).transpose()? {
             None => self.peer.clone(),
             Some(Seen { client, scheme }) => {
                 let Peer { address, client: proxy, scheme: own, certificate } = &self.peer;
@@ -97,11 +100,11 @@ impl<H: Handler> Service<H> {
                 let certificate = certificate.as_ref().filter(|_| client == *proxy).cloned();
                 Peer { address: *address, client, scheme: scheme.unwrap_or_else(|| own.clone()), certificate }
             }
-        }
+        })
     }
 
     /// What a trusted proxy says of a request, by the values that its header fields have.
-    pub(super) fn seen<'a>(&self, values: impl Fn(&str) -> Vec<&'a [u8]>) -> Option<Seen> {
+    pub(super) fn seen<'a>(&self, values: impl Fn(&str) -> Vec<&'a [u8]>) -> Option<Result<Seen, Unreadable>> {
         self.is_proxy.then(|| self.front.proxies.see(self.peer.client, values))
     }
 
@@ -114,9 +117,10 @@ impl<H: Handler> Service<H> {
         &self,
         request: Request<Incoming>,
         mut observation: Observation,
+        is_readable: bool,
     ) -> Response<ResponseBody<H::Body>> {
         let head = request.method() == Method::HEAD;
-        let is_ambiguous = is_ambiguous(&request);
+        let is_ambiguous = !is_readable || is_ambiguous(&request);
         let (standing, key) = self.standing(&request);
         let mut request = request.map(|incoming| RequestBody::new(incoming, &self.limits, observation.bytes_in()));
         request.extensions_mut().insert(observation.slot());
@@ -186,7 +190,7 @@ fn is_ambiguous<B>(request: &Request<B>) -> bool {
     request.version() == Version::HTTP_11 && (headers.get_all(header::HOST).iter().count() != 1 || !is_framed)
 }
 
-/// The answer to an ambiguous request. What follows it on the connection is anybody's guess.
+/// The answer to an ambiguous request, and to one of which cannot be read whose it is. What follows it on the connection is anybody's guess.
 fn ambiguous<B>() -> Response<Option<B>> {
     let mut response = empty(StatusCode::BAD_REQUEST);
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

@@ -31,7 +31,7 @@ use super::{
     service::Service,
     supervisor::Graceful,
 };
-use crate::{limits::size, metrics::MethodClass};
+use crate::{front::Unreadable, limits::size, metrics::MethodClass};
 
 /// Pieces of a body that are written at once.
 const PIECES_MAX: usize = 8;
@@ -110,7 +110,7 @@ impl<S: Stream, H: Handler> Shortcut<S, H> {
             Begin::Other => return Look::HandOver,
         };
         let Some(answer) = self.answers.get(&request) else { return Look::HandOver };
-        let client = self.client(&self.buffer[self.begin..self.begin + length]);
+        let Ok(client) = self.client(&self.buffer[self.begin..self.begin + length]) else { return Look::HandOver };
         if let Some(rates) = &self.service.front.rates {
             let method = if request.is_head { Method::HEAD } else { Method::GET };
             // Whoever refuses it asks again; what is refused counts for nothing.
@@ -148,9 +148,9 @@ impl<S: Stream, H: Handler> Shortcut<S, H> {
     }
 
     /// Whose request this head is.
-    fn client(&self, head: &[u8]) -> IpAddr {
-        let seen = self.service.seen(|name| plain::values(head, name));
-        seen.map_or(self.service.peer.client, |seen| seen.client)
+    fn client(&self, head: &[u8]) -> Result<IpAddr, Unreadable> {
+        let seen = self.service.seen(|name| plain::values(head, name)).transpose()?;
+        Ok(seen.map_or(self.service.peer.client, |seen| seen.client))
     }
 
     /// Reads behind what is there. False at the end of the stream.

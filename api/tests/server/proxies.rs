@@ -42,6 +42,15 @@ async fn a_trusted_proxy_says_who_the_client_is_in_its_own_header() {
         let server = Running::behind(front("127.0.0.0/8", header), None, |_| {});
         assert_eq!(told(&server, "/client", CLAIMS).await, client);
         assert_eq!(told(&server, "/scheme", CLAIMS).await, "https");
+        let cut = "Forwarded: for=\"198.51.100.7, for=192.0.2.1\r\n";
+        let status = if header == ForwardedBy::Forwarded { 400 } else { 200 };
+        // Also where the answer is one that is given again.
+        for _ in 0..3 {
+            assert_eq!(server.connect().await.get("/hello").await.status, 200);
+        }
+        let mut hiding = server.connect().await;
+        hiding.send(format!("GET /hello HTTP/1.1\r\nHost: a\r\n{cut}\r\n")).await;
+        assert_eq!(hiding.reply().await.expect("an answer").status, status);
         // Each request of a connection by itself.
         let mut one = server.connect().await;
         one.send(format!("GET /client HTTP/1.1\r\nHost: a\r\n{CLAIMS}\r\nGET /client HTTP/1.1\r\nHost: a\r\n\r\n"))

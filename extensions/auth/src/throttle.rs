@@ -18,7 +18,7 @@ use crate::logins::random_key;
 /// Failures of an address before it has to wait.
 pub const FAILURES_DEFAULT: u32 = 10;
 
-/// Addresses whose failures are remembered at the same time, in 768 KiB.
+/// Addresses whose failures are remembered at the same time, in less than 1 MiB.
 const CLIENTS_MAX: usize = 1 << 14;
 
 /// The first wait, and the longest.
