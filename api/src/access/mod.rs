@@ -71,6 +71,15 @@ pub enum Unidentified {
     Busy,
 }
 
+/// What is done with somebody who may not do what he asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// He is asked for credentials, or for others: 401.
+    Ask,
+    /// 403, with the reason if there is one that he may know.
+    Deny(Option<String>),
+}
+
 /// Knows users and what they may do. It is asked for every request, so that its answers have to be quick; only
 /// [`Access::identify`] may wait.
 ///
@@ -98,6 +107,19 @@ pub trait Access: Send + Sync + 'static {
     /// Whether `/v2/` is 200 for `subject`. Clients take 401 as the request for their credentials, and some send
     /// none before it.
     fn greets(&self, subject: &Subject, head: &Parts) -> bool;
+
+    /// Whether `subject` is a user with all that this means: one who may make credentials for himself.
+    fn is_user(&self, subject: &Subject) -> bool {
+        !subject.is_anonymous()
+    }
+
+    /// What is done with `subject`, who may not do what `head` asks for. It must not depend on what is stored.
+    fn refusal(&self, subject: &Subject, _head: &Parts) -> Refusal {
+        match subject.is_anonymous() {
+            true => Refusal::Ask,
+            false => Refusal::Deny(None),
+        }
+    }
 
     /// The values of `WWW-Authenticate` for an answer to this request, the preferred one first; at least one
     /// (RFC 9110 section 11.6.1).
@@ -134,7 +156,7 @@ pub(crate) async fn admit(registry: &Registry, head: &Parts, route: &Route) -> R
         Need::Nothing => true,
         Need::Greeting => access.greets(&subject, head),
         Need::Token => true,
-        Need::User => !subject.is_anonymous(),
+        Need::User => access.is_user(&subject),
         Need::Listing => !subject.is_anonymous() || access.may_read_some(&subject),
         Need::AnyOf(any) => actions.is_some_and(|actions| actions.intersects(any)),
         Need::Metrics => access.may_see_metrics(&subject),
@@ -172,9 +194,9 @@ pub(crate) async fn admit_tags(grant: &Grant, scope: &Scope<'_>, head: &Parts, t
 
 /// What somebody is told who may not do what he asked for: who he is, if he has not said; or no.
 pub(crate) fn refused(access: &dyn Access, subject: &Subject, head: &Parts) -> Failure {
-    match subject.is_anonymous() {
-        true => unauthorized(access, head),
-        false => denied(),
+    match access.refusal(subject, head) {
+        Refusal::Ask => unauthorized(access, head),
+        Refusal::Deny(_) => denied(),
     }
 }
 

@@ -10,8 +10,10 @@ use std::{
 };
 
 use http::{HeaderValue, header::AUTHORIZATION, request::Parts};
-use orlop_api::access::{Access, Action, Actions, Identifying, Subject, Unidentified};
+use orlop_api::access::{Access, Action, Actions, Identifying, Refusal, Subject, Unidentified};
 
+#[cfg(feature = "bearer")]
+use crate::bearer::Foreign;
 use crate::{
     challenge::{self, Origin, TOKEN_PATH},
     credentials::{Credentials, Malformed},
@@ -37,6 +39,9 @@ pub struct Options {
     pub fail_delay: Duration,
     /// Where clients reach the registry, if it is not where it listens.
     pub external_url: Option<Origin>,
+    /// Tokens of other issuers.
+    #[cfg(feature = "bearer")]
+    pub foreign: Option<Foreign>,
 }
 
 /// Knows users and what they may do.
@@ -49,12 +54,16 @@ pub struct Auth {
     external_url: Option<Origin>,
     /// Where some may come in without credentials and others have to show some.
     tokens: Option<Tokens>,
+    #[cfg(feature = "bearer")]
+    foreign: Option<Foreign>,
 }
 
 impl Auth {
     /// Errors: a file that cannot be used.
     pub fn open(options: Options) -> Result<Self, HtpasswdError> {
-        let Options { htpasswd, policy, realm, fail_delay, external_url } = options;
+        #[cfg(feature = "bearer")]
+        let foreign = options.foreign;
+        let Options { htpasswd, policy, realm, fail_delay, external_url, .. } = options;
         let htpasswd = htpasswd.as_deref().map(Htpasswd::open).transpose()?;
         let is_mixed = htpasswd.is_some() && policy.as_ref().is_some_and(Policy::is_open);
         let realm = realm.filter(|realm| !realm.is_empty());
@@ -66,6 +75,8 @@ impl Auth {
             fail_delay,
             delayed: AtomicUsize::new(0),
             external_url,
+            #[cfg(feature = "bearer")]
+            foreign,
         })
     }
 
@@ -83,12 +94,18 @@ impl Auth {
         };
         match subject {
             Some(subject) => Ok(subject),
+            // Tokens end by themselves, and their clients come back with others; nobody guesses one.
+            None if brings_token(head) => Err(Unidentified::Refused),
             None => Err(self.refuse().await),
         }
     }
 
     /// As in zot: where nobody can show who he is, nobody is asked to.
     fn knows_users(&self) -> bool {
+        #[cfg(feature = "bearer")]
+        if self.foreign.is_some() {
+            return true;
+        }
         self.htpasswd.is_some()
     }
 
@@ -112,6 +129,12 @@ impl Auth {
                 Some(Bearer::User(user)) => return Ok(Some(Subject::user(&user, Vec::new()))),
                 None => {}
             }
+        }
+        #[cfg(feature = "bearer")]
+        if let Some(foreign) = &self.foreign
+            && let Some(subject) = foreign.subject(token).await
+        {
+            return Ok(Some(subject));
         }
         Ok(None)
     }
@@ -167,7 +190,8 @@ impl Access for Auth {
     }
 
     fn may_read_some(&self, subject: &Subject) -> bool {
-        self.policy.as_ref().map_or(!subject.is_anonymous(), |policy| policy.may_read_some(subject))
+        let has_scopes = subject.evidence::<Evidence>().is_some_and(Evidence::decides);
+        has_scopes || self.policy.as_ref().map_or(!subject.is_anonymous(), |policy| policy.may_read_some(subject))
     }
 
     fn may_see_metrics(&self, subject: &Subject) -> bool {
@@ -180,16 +204,43 @@ impl Access for Auth {
     }
 
     fn greets(&self, subject: &Subject, head: &Parts) -> bool {
-        if !subject.is_anonymous() {
+        if !subject.is_nobody() {
             return true;
         }
-        let is_open = self.htpasswd.is_none() || self.policy.as_ref().is_some_and(Policy::is_open);
+        // Whoever has a token server to go to is sent there first.
+        #[cfg(feature = "bearer")]
+        if self.foreign.as_ref().is_some_and(|foreign| foreign.challenge(head).is_some()) {
+            return false;
+        }
+        let is_open = !self.knows_users() || self.policy.as_ref().is_some_and(Policy::is_open);
         // With a token for nobody it has been here before.
         let has_token = head.headers.contains_key(AUTHORIZATION);
         is_open && (self.tokens.is_none() || has_token || !challenge::is_docker(head))
     }
 
+    fn is_user(&self, subject: &Subject) -> bool {
+        !subject.is_anonymous() && is_whole(subject)
+    }
+
+    fn refusal(&self, subject: &Subject, _head: &Parts) -> Refusal {
+        // Who has a token that says less than he needs gets another one by being asked (RFC 6750 section 3.1).
+        let has_scopes = subject.evidence::<Evidence>().is_some_and(Evidence::decides);
+        match subject.is_anonymous() || has_scopes {
+            true => Refusal::Ask,
+            false => Refusal::Deny(None),
+        }
+    }
+
     fn challenges(&self, head: &Parts) -> Vec<HeaderValue> {
+        #[cfg(feature = "bearer")]
+        if let Some(foreign) = &self.foreign
+            && head.uri.path() != TOKEN_PATH
+            && !(self.htpasswd.is_some() && brings(head, "basic"))
+            && let Some(challenge) = foreign.challenge(head)
+        {
+            // Only this one: clients that know both would get a token and send a password.
+            return vec![challenge];
+        }
         let takes_token = head.uri.path() != TOKEN_PATH && (challenge::is_docker(head) || brings_token(head));
         let bearer = match &self.tokens {
             Some(_) if takes_token => challenge::bearer(head, self.external_url.as_ref()),
@@ -214,7 +265,14 @@ fn is_whole(subject: &Subject) -> bool {
 
 /// Whether a request has a token, right or wrong.
 fn brings_token(head: &Parts) -> bool {
-    let is_token =
-        |value: &HeaderValue| value.as_bytes().get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer "));
-    head.headers.get(AUTHORIZATION).is_some_and(is_token)
+    brings(head, "bearer")
+}
+
+/// Whether a request has credentials of a scheme (RFC 9110 section 11.4), whatever else it has.
+fn brings(head: &Parts, scheme: &str) -> bool {
+    let is_one = |value: &HeaderValue| match value.as_bytes().split_at_checked(scheme.len()) {
+        Some((found, rest)) => found.eq_ignore_ascii_case(scheme.as_bytes()) && rest.first() == Some(&b' '),
+        None => false,
+    };
+    head.headers.get(AUTHORIZATION).is_some_and(is_one)
 }

@@ -15,6 +15,13 @@ pub struct Evidence {
     pub claims: Option<Arc<Map<String, Value>>>,
 }
 
+impl Evidence {
+    /// Whether it decides by itself, whatever the policies say.
+    pub fn decides(&self) -> bool {
+        matches!(self.extent, Extent::Instead(_))
+    }
+}
+
 /// How far a credential goes.
 #[derive(Debug, Clone, Default)]
 pub enum Extent {

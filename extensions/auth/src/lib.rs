@@ -4,6 +4,7 @@
 //!   head of a request
 //!     v credentials  what it brings: nothing, a name with a password, a token
 //!     v htpasswd     users of a file   users  its lines   hash  their passwords   logins  those that were right
+//!     v bearer       tokens that others have issued
 //!     v tokens       what stands for a password for a while
 //!     v evidence     what a credential says beside the name: how far it goes, and what it claims
 //!     v challenge    what a client is told that has to say who it is
@@ -17,6 +18,8 @@
 #![forbid(unsafe_code)]
 
 mod auth;
+#[cfg(feature = "bearer")]
+pub mod bearer;
 mod challenge;
 mod credentials;
 mod evidence;

@@ -1,7 +1,11 @@
 //! A registry with users and policies, over real sockets: the matrix of permissions, and what depends on what is
 //! stored.
 
+#[cfg(feature = "bearer")]
+mod foreign;
 mod logins;
 mod matrix;
 mod repositories;
 mod rig;
+#[cfg(feature = "bearer")]
+mod signer;

@@ -102,7 +102,7 @@ pub fn basic(user: &str, password: &str) -> String {
     format!("authorization: Basic {}\r\n", base64(format!("{user}:{password}").as_bytes()))
 }
 
-fn base64(bytes: &[u8]) -> String {
+pub fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let group = |group: &[u8]| {
         let bits = group.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - group.len()));
@@ -122,11 +122,15 @@ impl Rig {
     }
 
     pub async fn with(policy: Option<Policy>, fail_delay: Duration) -> Self {
+        Rig::of(|htpasswd| Options { htpasswd: Some(htpasswd), policy, fail_delay, ..Options::default() }).await
+    }
+
+    /// With what becomes of the path of a file with all users.
+    pub async fn of(options: impl FnOnce(PathBuf) -> Options) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let htpasswd = directory.path().join("htpasswd");
         std::fs::write(&htpasswd, USERS.map(line).concat()).expect("written");
-        let options = Options { htpasswd: Some(htpasswd), policy, fail_delay, ..Options::default() };
-        let auth = Auth::open(options).expect("usable");
+        let auth = Auth::open(options(htpasswd)).expect("usable");
         let options =
             orlop_engine::Options { backend: Backend::Threads, index: IndexKind::Memory, ..Default::default() };
         let engine = Engine::open(&directory.path().join("root"), options).await.expect("an empty store opens");
