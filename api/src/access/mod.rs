@@ -62,6 +62,18 @@ pub struct AccountCall<'a> {
 /// The answer to such a request, with a body of text; `None` if there is nothing at this path.
 pub type Answering<'a> = Pin<Box<dyn Future<Output = Option<Response<String>>> + Send + 'a>>;
 
+/// A request to the token endpoint.
+pub struct TokenCall<'a> {
+    /// Whoever asks, as far as the head says.
+    pub subject: &'a Subject,
+    pub head: &'a Parts,
+    /// At most 64 KiB; empty except with POST.
+    pub body: Bytes,
+}
+
+/// The answer to such a request, with a document; `None` if there are no tokens.
+pub type Exchanging<'a> = Pin<Box<dyn Future<Output = Result<Option<Response<String>>, Unidentified>> + Send + 'a>>;
+
 /// Why nobody knows who sends a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unidentified {
@@ -129,6 +141,12 @@ pub trait Access: Send + Sync + 'static {
     /// token specification). `None` if there are no tokens.
     fn token(&self, subject: &Subject) -> Option<String>;
 
+    /// Answers a request for a token, whose credentials may be in its body.
+    fn exchange<'a>(&'a self, call: TokenCall<'a>) -> Exchanging<'a> {
+        let document = self.token(call.subject);
+        Box::pin(async move { Ok(document.map(Response::new)) })
+    }
+
     /// Answers a login, a logout, or what concerns the keys of a user.
     fn account<'a>(&'a self, _call: AccountCall<'a>) -> Answering<'a> {
         Box::pin(async { None })
@@ -145,8 +163,7 @@ pub(crate) async fn admit(registry: &Registry, head: &Parts, route: &Route) -> R
     }
     let subject = match access.identify(head).await {
         Ok(subject) => subject,
-        Err(Unidentified::Refused) => return Err(unauthorized(&**access, head)),
-        Err(Unidentified::Busy) => return Err(too_many_logins()),
+        Err(reason) => return Err(unidentified(&**access, head, reason)),
     };
     if let Some(slot) = head.extensions.get::<SubjectSlot>() {
         slot.set(&subject);
@@ -204,6 +221,14 @@ pub(crate) fn refused(access: &dyn Access, subject: &Subject, head: &Parts) -> F
 pub(crate) fn denied() -> Failure {
     let message = "you may not do this here; ask for the right to, or use another account";
     Failure::new(StatusCode::FORBIDDEN, ErrorCode::Denied, message)
+}
+
+/// What whoever brought credentials is told that are not right.
+pub(crate) fn unidentified(access: &dyn Access, head: &Parts, reason: Unidentified) -> Failure {
+    match reason {
+        Unidentified::Refused => unauthorized(access, head),
+        Unidentified::Busy => too_many_logins(),
+    }
 }
 
 fn unauthorized(access: &dyn Access, head: &Parts) -> Failure {

@@ -43,12 +43,23 @@ const FAIL_DELAY_SECONDS_MAX: u64 = 60;
 #[derive(Default)]
 pub struct Access {
     pub options: orlop_auth::Options,
+    #[cfg(feature = "bearer")]
+    pub foreign: Option<orlop_auth::bearer::ForeignOptions>,
 }
 
 impl Access {
     /// Whether anybody is kept from anything.
     pub fn is_controlled(&self) -> bool {
-        self.options.htpasswd.is_some() || self.options.policy.is_some()
+        self.has_users() || self.options.policy.is_some()
+    }
+
+    /// Whether there is any way to show who one is.
+    fn has_users(&self) -> bool {
+        #[cfg(feature = "bearer")]
+        if self.foreign.is_some() {
+            return true;
+        }
+        self.options.htpasswd.is_some()
     }
 
     /// Reads the files that the options name. `None` if everybody may do everything.
@@ -57,14 +68,25 @@ impl Access {
         if !self.is_controlled() {
             return Ok(None);
         }
+        #[cfg(feature = "bearer")]
+        let options = orlop_auth::Options { foreign: self.open_foreign()?, ..self.options };
+        #[cfg(not(feature = "bearer"))]
+        let options = self.options;
         let unusable = |error| Failure::new(Exit::Configuration, format!("\"{HTPASSWD}\": {error}"));
-        Auth::open(self.options).map(Some).map_err(unusable)
+        Auth::open(options).map(Some).map_err(unusable)
+    }
+
+    #[cfg(feature = "bearer")]
+    fn open_foreign(&self) -> Result<Option<orlop_auth::bearer::Foreign>, Failure> {
+        use super::bearer::KEY;
+        let unusable = |error| Failure::new(Exit::Configuration, format!("{KEY:?}: {error}"));
+        self.foreign.clone().map(orlop_auth::bearer::Foreign::open).transpose().map_err(unusable)
     }
 
     /// What the operator should know of keys that are right each by itself.
     pub fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
-        let has_users = self.options.htpasswd.is_some();
+        let has_users = self.has_users();
         if self.options.realm.is_some() && !has_users {
             notes.push("http.realm is never shown: nobody is asked for credentials without authentication".to_owned());
         }

@@ -11,6 +11,8 @@ use tracing::level_filters::LevelFilter;
 
 #[cfg(feature = "auth")]
 use super::access;
+#[cfg(feature = "bearer")]
+use super::bearer;
 use super::{
     Config, address, collection,
     duration::{self, GoDuration},
@@ -117,6 +119,8 @@ pub const TREES: &[Tree] = &[
     Tree { path: scrub::KEY, set: scrub::set },
     #[cfg(feature = "auth")]
     Tree { path: access::KEY, set: access::set },
+    #[cfg(feature = "bearer")]
+    Tree { path: bearer::KEY, set: bearer::set },
 ];
 
 /// Keys of zot that cannot be honoured, each with the feature it belongs to.
@@ -137,8 +141,8 @@ pub const UNSUPPORTED: &[(&str, &str)] = &[
     ("http.accessControl", "a build without access control"),
     #[cfg(feature = "auth")]
     ("http.auth.ldap", "LDAP"),
-    #[cfg(feature = "auth")]
-    ("http.auth.bearer", "tokens of other issuers"),
+    #[cfg(all(feature = "auth", not(feature = "bearer")))]
+    ("http.auth.bearer", "a build without tokens of other issuers"),
     #[cfg(feature = "auth")]
     ("http.auth.openid", "browser login"),
     #[cfg(feature = "auth")]

@@ -16,6 +16,8 @@ use tracing::level_filters::LevelFilter;
 #[cfg(feature = "auth")]
 pub mod access;
 mod address;
+#[cfg(feature = "bearer")]
+mod bearer;
 mod collection;
 mod duration;
 mod error;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use http::{HeaderValue, header::AUTHORIZATION, request::Parts};
-use orlop_api::access::{Access, Action, Actions, Identifying, Refusal, Subject, Unidentified};
+use orlop_api::access::{Access, Action, Actions, Exchanging, Identifying, Refusal, Subject, TokenCall, Unidentified};
 
 #[cfg(feature = "bearer")]
 use crate::bearer::Foreign;
@@ -65,7 +65,11 @@ impl Auth {
         let foreign = options.foreign;
         let Options { htpasswd, policy, realm, fail_delay, external_url, .. } = options;
         let htpasswd = htpasswd.as_deref().map(Htpasswd::open).transpose()?;
-        let is_mixed = htpasswd.is_some() && policy.as_ref().is_some_and(Policy::is_open);
+        #[cfg(feature = "bearer")]
+        let has_providers = foreign.as_ref().is_some_and(Foreign::has_providers);
+        #[cfg(not(feature = "bearer"))]
+        let has_providers = false;
+        let is_mixed = has_providers || htpasswd.is_some() && policy.as_ref().is_some_and(Policy::is_open);
         let realm = realm.filter(|realm| !realm.is_empty());
         Ok(Auth {
             realm: challenge::basic(realm.as_deref().unwrap_or(challenge::REALM_DEFAULT)),
@@ -86,6 +90,10 @@ impl Auth {
         }
         let subject = match Credentials::of(&head.headers) {
             Ok(Credentials::None) => Some(Subject::anonymous()),
+            // The endpoint itself looks at what it is brought, which may be a token instead of a password.
+            Ok(Credentials::Password { .. }) if head.uri.path() == TOKEN_PATH && self.exchanges() => {
+                Some(Subject::anonymous())
+            }
             Ok(Credentials::Password { user, password }) => self.by_password(&user, &password).await?,
             // A token for a token would have no end.
             Ok(Credentials::Token(_)) if head.uri.path() == TOKEN_PATH => None,
@@ -111,7 +119,7 @@ impl Auth {
 
     /// Whose name and password these are. The ways are tried one after the other, those on this machine first.
     /// Errors: too many logins at once.
-    async fn by_password(&self, user: &str, password: &str) -> Result<Option<Subject>, Unidentified> {
+    pub(crate) async fn by_password(&self, user: &str, password: &str) -> Result<Option<Subject>, Unidentified> {
         if let Some(htpasswd) = &self.htpasswd
             && htpasswd.is_right(user, password).await?
         {
@@ -122,9 +130,11 @@ impl Auth {
 
     /// Whom a token stands for. Errors: too many logins at once.
     async fn by_token(&self, token: &str) -> Result<Option<Subject>, Unidentified> {
-        if let (Some(tokens), Some(htpasswd)) = (&self.tokens, &self.htpasswd) {
-            htpasswd.refresh().await;
-            match tokens.read(token, |user| htpasswd.hash_of(user)) {
+        if let Some(tokens) = &self.tokens {
+            if let Some(htpasswd) = &self.htpasswd {
+                htpasswd.refresh().await;
+            }
+            match tokens.read(token, |user| self.htpasswd.as_ref()?.hash_of(user)) {
                 Some(Bearer::Anonymous) => return Ok(Some(Subject::anonymous())),
                 Some(Bearer::User(user)) => return Ok(Some(Subject::user(&user, Vec::new()))),
                 None => {}
@@ -139,8 +149,22 @@ impl Auth {
         Ok(None)
     }
 
+    /// Whether passwords may be tokens of providers at the token endpoint.
+    fn exchanges(&self) -> bool {
+        #[cfg(feature = "bearer")]
+        if self.foreign.as_ref().is_some_and(Foreign::has_providers) {
+            return true;
+        }
+        false
+    }
+
+    #[cfg(feature = "bearer")]
+    pub(crate) fn foreign(&self) -> Option<&Foreign> {
+        self.foreign.as_ref()
+    }
+
     /// Makes guessing slow.
-    async fn refuse(&self) -> Unidentified {
+    pub(crate) async fn refuse(&self) -> Unidentified {
         if self.fail_delay.is_zero() {
             return Unidentified::Refused;
         }
@@ -209,12 +233,15 @@ impl Access for Auth {
         }
         // Whoever has a token server to go to is sent there first.
         #[cfg(feature = "bearer")]
-        if self.foreign.as_ref().is_some_and(|foreign| foreign.challenge(head).is_some()) {
+        let has_place = self.foreign.as_ref().is_some_and(|foreign| foreign.challenge(head, None).is_some());
+        #[cfg(not(feature = "bearer"))]
+        let has_place = false;
+        // With a token for nobody it has been here before.
+        let has_token = head.headers.contains_key(AUTHORIZATION);
+        if has_place && !has_token {
             return false;
         }
         let is_open = !self.knows_users() || self.policy.as_ref().is_some_and(Policy::is_open);
-        // With a token for nobody it has been here before.
-        let has_token = head.headers.contains_key(AUTHORIZATION);
         is_open && (self.tokens.is_none() || has_token || !challenge::is_docker(head))
     }
 
@@ -236,7 +263,7 @@ impl Access for Auth {
         if let Some(foreign) = &self.foreign
             && head.uri.path() != TOKEN_PATH
             && !(self.htpasswd.is_some() && brings(head, "basic"))
-            && let Some(challenge) = foreign.challenge(head)
+            && let Some(challenge) = foreign.challenge(head, self.external_url.as_ref())
         {
             // Only this one: clients that know both would get a token and send a password.
             return vec![challenge];
@@ -250,11 +277,17 @@ impl Access for Auth {
     }
 
     fn token(&self, subject: &Subject) -> Option<String> {
-        let (tokens, htpasswd) = (self.tokens.as_ref()?, self.htpasswd.as_ref()?);
+        let tokens = self.tokens.as_ref()?;
         match subject.name() {
-            Some(user) => Some(tokens.document(Some(user), &htpasswd.hash_of(user)?)),
-            None => Some(tokens.document(None, "")),
+            Some(user) => Some(tokens.document(Some(user), &self.htpasswd.as_ref()?.hash_of(user)?)),
+            // A token for nobody opens what is open.
+            None if self.policy.as_ref().is_some_and(Policy::is_open) => Some(tokens.document(None, "")),
+            None => None,
         }
+    }
+
+    fn exchange<'a>(&'a self, call: TokenCall<'a>) -> Exchanging<'a> {
+        Box::pin(self.exchanged(call))
     }
 }
 

@@ -5,6 +5,7 @@
 //!     v credentials  what it brings: nothing, a name with a password, a token
 //!     v htpasswd     users of a file   users  its lines   hash  their passwords   logins  those that were right
 //!     v bearer       tokens that others have issued
+//!     v exchange     one for the other at the token endpoint   form  how they are brought there
 //!     v tokens       what stands for a password for a while
 //!     v evidence     what a credential says beside the name: how far it goes, and what it claims
 //!     v challenge    what a client is told that has to say who it is
@@ -23,6 +24,10 @@ pub mod bearer;
 mod challenge;
 mod credentials;
 mod evidence;
+mod exchange;
+#[cfg(feature = "conditions")]
+mod expression;
+mod form;
 mod hash;
 mod htpasswd;
 mod logins;
@@ -37,6 +42,8 @@ pub use auth::{Auth, Options};
 pub use challenge::{Origin, OriginError};
 pub use credentials::{Credentials, Malformed};
 pub use evidence::{Evidence, Extent, Reach, Scopes};
+#[cfg(feature = "conditions")]
+pub use expression::{Expression, ExpressionError};
 pub use htpasswd::HtpasswdError;
 #[cfg(feature = "outbound")]
 pub use outbound::{Outbound, OutboundError};

@@ -51,15 +51,33 @@ impl Outbound {
     ///
     /// Errors: the file cannot be read, or has no certificate.
     pub fn new(authorities: Option<&Path>) -> io::Result<Self> {
+        match authorities {
+            None => Outbound::with(None),
+            Some(path) => {
+                let name = path.display().to_string();
+                let unreadable = |error: io::Error| io::Error::new(error.kind(), format!("{name}: {error}"));
+                Outbound::trusting(&name, &std::fs::read(path).map_err(unreadable)?)
+            }
+        }
+    }
+
+    /// Trusts the roots of the system and those of `pem`, which an error calls `name`.
+    ///
+    /// Errors: there is no certificate in it.
+    pub fn trusting(name: &str, pem: &[u8]) -> io::Result<Self> {
+        Outbound::with(Some((name, pem)))
+    }
+
+    fn with(authorities: Option<(&str, &[u8])>) -> io::Result<Self> {
         let mut roots = RootCertStore::empty();
         // A system without roots of its own can still reach what the file vouches for.
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        if let Some(path) = authorities {
+        if let Some((name, pem)) = authorities {
             let invalid = |reason: &dyn std::fmt::Display| {
-                io::Error::new(io::ErrorKind::InvalidInput, format!("{}: {reason}", path.display()))
+                io::Error::new(io::ErrorKind::InvalidInput, format!("{name}: {reason}"))
             };
-            let certificates = CertificateDer::pem_file_iter(path)
-                .and_then(|entries| entries.collect::<Result<Vec<_>, _>>())
+            let certificates = CertificateDer::pem_slice_iter(pem)
+                .collect::<Result<Vec<_>, _>>()
                 .map_err(|error| invalid(&format_args!("cannot be read as PEM certificates: {error}")))?;
             if certificates.is_empty() {
                 return Err(invalid(&"holds no certificate, expected at least one CERTIFICATE section"));

@@ -38,7 +38,7 @@ impl Expected {
     }
 
     /// `aud` is a text or a list of them (RFC 7519 section 4.1.3).
-    fn is_for_us(&self, claims: &Claims) -> bool {
+    pub fn is_for_us(&self, claims: &Claims) -> bool {
         let is_ours = |value: &Value| value.as_str().is_some_and(|found| self.audiences.iter().any(|one| one == found));
         self.audiences.is_empty()
             || match claims.get("aud") {
@@ -117,7 +117,11 @@ mod tests {
     fn a_token_holds_in_its_time_and_never_without_an_end() {
         let until = |value: Value| Expected::default().holds_until(&claims(value), 1000);
         assert_eq!(until(json!({"exp": 1001})), Some(1001));
-        assert_eq!(until(json!({"exp": 1001.9, "nbf": 1010, "iat": 1010})), Some(1001), "a clock may be ahead a little");
+        assert_eq!(
+            until(json!({"exp": 1001.9, "nbf": 1010, "iat": 1010})),
+            Some(1001),
+            "a clock may be ahead a little"
+        );
         assert_eq!(until(json!({"exp": 1e300})), Some(u64::MAX));
         for value in [
             json!({}),

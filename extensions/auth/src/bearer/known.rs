@@ -30,9 +30,8 @@ impl Known {
     }
 
     /// Whoever holds a token that was found right with these `keys`, a number that no other state of the keys has.
-    pub fn get(&self, token: &str, keys: u64, now: u64) -> Option<Subject> {
-        let found = self.tokens.get(&self.name(token, keys))?;
-        (found.until > now).then_some(found.subject)
+    pub fn get(&self, token: &str, keys: u64, now: u64) -> Option<Holder> {
+        self.tokens.get(&self.name(token, keys)).filter(|found| found.until > now)
     }
 
     pub fn put(&self, token: &str, keys: u64, holder: Holder) {

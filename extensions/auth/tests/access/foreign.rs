@@ -243,7 +243,8 @@ async fn a_changed_file_of_keys_is_noticed_and_what_it_took_before_is_forgotten(
         let other = directory.path().join("other");
         fs::write(&other, text).expect("written");
         fs::rename(&other, &path).expect("replaced");
-        while foreign.subject(&of_old).await.is_some() != takes_old || foreign.subject(&of_new).await.is_some() != takes_new
+        while foreign.subject(&of_old).await.is_some() != takes_old
+            || foreign.subject(&of_new).await.is_some() != takes_new
         {
             assert!(Instant::now() < deadline, "the change is not noticed");
             tokio::time::sleep(Duration::from_millis(20)).await;

@@ -3,9 +3,13 @@
 
 #[cfg(feature = "bearer")]
 mod foreign;
+#[cfg(feature = "bearer")]
+mod issuer;
 mod logins;
 mod matrix;
 mod repositories;
 mod rig;
 #[cfg(feature = "bearer")]
 mod signer;
+#[cfg(feature = "bearer")]
+mod workload;

@@ -106,6 +106,7 @@ fn takes(kind: Kind, method: &str, case: &Case) -> &'static str {
         (Kind::Upload, "GET" | "HEAD" | "PATCH" | "PUT" | "DELETE") => "c",
         (Kind::Base | Kind::Catalog | Kind::Health | Kind::Metrics | Kind::Token, "GET" | "HEAD") => "everybody",
         (Kind::Login, "GET" | "HEAD") | (Kind::Logout, "POST") => "everybody",
+        (Kind::Token, "POST") => "everybody",
         (Kind::ApiKeys, "GET" | "HEAD" | "POST" | "DELETE") => "users",
         (Kind::Operators, "GET" | "HEAD" | "POST") => "root",
         _ => "",
