@@ -96,7 +96,8 @@ pub enum Refusal {
 /// [`Access::identify`] may wait.
 ///
 /// Answers to requests without credentials are given again by the server without asking: what everybody may do must
-/// not become less while a server runs, except with its answers forgotten.
+/// not become less while a server runs, except with its answers forgotten, and must not depend on anything of a
+/// request but its repository.
 pub trait Access: Send + Sync + 'static {
     /// Who sends a request, by its head. Credentials that are not there are no mistake: that is
     /// [`Subject::anonymous`].
@@ -125,8 +126,9 @@ pub trait Access: Send + Sync + 'static {
         !subject.is_anonymous()
     }
 
-    /// What is done with `subject`, who may not do what `head` asks for. It must not depend on what is stored.
-    fn refusal(&self, subject: &Subject, _head: &Parts) -> Refusal {
+    /// What is done with `subject`, who may do none of the `wanted` actions in a repository, or not what he asked for
+    /// where there is none. It must not depend on what is stored.
+    fn refusal(&self, subject: &Subject, _wanted: Option<(&str, Actions)>) -> Refusal {
         match subject.is_anonymous() {
             true => Refusal::Ask,
             false => Refusal::Deny(None),
@@ -181,14 +183,21 @@ pub(crate) async fn admit(registry: &Registry, head: &Parts, route: &Route) -> R
     };
     match is_admitted {
         true => Ok(Grant::of(access.clone(), subject, actions.unwrap_or(Actions::NONE), route)),
-        false => Err(refused(&**access, &subject, head)),
+        false => {
+            let wanted = match need {
+                Need::AnyOf(any) => route.repository().map(|repository| (repository.as_str(), any)),
+                _ => None,
+            };
+            Err(refused(&**access, &subject, head, wanted))
+        }
     }
 }
 
 /// Decides about the tags of a push, which takes `create` for those that are new and `update` for those that are
 /// there. It looks at the store only if that makes a difference; the commit asks again.
 pub(crate) async fn admit_tags(grant: &Grant, scope: &Scope<'_>, head: &Parts, tags: &[Tag]) -> Result<(), Failure> {
-    let refused = || grant.access().map_or_else(denied, |access| refused(access, &grant.subject(), head));
+    let wanted = (scope.namespace.as_str(), Actions::of(&[Action::Create, Action::Update]));
+    let refused = || grant.access().map_or_else(denied, |access| refused(access, &grant.subject(), head, Some(wanted)));
     for tag in tags {
         let is_allowed = match grant.binding(tag.as_str()) {
             Binding::Allowed => true,
@@ -210,10 +219,16 @@ pub(crate) async fn admit_tags(grant: &Grant, scope: &Scope<'_>, head: &Parts, t
 }
 
 /// What somebody is told who may not do what he asked for: who he is, if he has not said; or no.
-pub(crate) fn refused(access: &dyn Access, subject: &Subject, head: &Parts) -> Failure {
-    match access.refusal(subject, head) {
+pub(crate) fn refused(
+    access: &dyn Access,
+    subject: &Subject,
+    head: &Parts,
+    wanted: Option<(&str, Actions)>,
+) -> Failure {
+    match access.refusal(subject, wanted) {
         Refusal::Ask => unauthorized(access, head),
-        Refusal::Deny(_) => denied(),
+        Refusal::Deny(None) => denied(),
+        Refusal::Deny(Some(reason)) => denied().with_reason(reason),
     }
 }
 

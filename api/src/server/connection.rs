@@ -64,7 +64,7 @@ pub(super) async fn serve<H: Handler>(
         milliseconds(limits.stall_timeout_ms),
     );
     let scheme = if shared.tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP };
-    let connection = Connection { shared, activity, deliveries, peer: Peer { address, scheme } };
+    let connection = Connection { shared, activity, deliveries, peer: Peer { address, scheme, tls_version: None } };
     end.cause = connection.serve(socket, &mut draining).await;
     tracing::debug!(peer = %address, cause = end.cause.as_str(), "connection ended");
 }
@@ -90,7 +90,7 @@ struct Connection<H: Handler> {
 }
 
 impl<H: Handler> Connection<H> {
-    async fn serve(self, socket: Socket<TcpStream>, draining: &mut watch::Receiver<bool>) -> EndCause {
+    async fn serve(mut self, socket: Socket<TcpStream>, draining: &mut watch::Receiver<bool>) -> EndCause {
         // Nothing was asked yet, so a stop may end the connection in either of these steps. Each is on
         // the heap, like the connection after it: a task has the size of its largest step.
         let Some(tls) = &self.shared.tls else {
@@ -120,6 +120,11 @@ impl<H: Handler> Connection<H> {
             Err(_) => return EndCause::Tls,
         };
         self.activity.opened();
+        self.peer.tls_version = match stream.get_ref().1.protocol_version() {
+            Some(rustls::ProtocolVersion::TLSv1_2) => Some("TLS 1.2"),
+            Some(rustls::ProtocolVersion::TLSv1_3) => Some("TLS 1.3"),
+            _ => None,
+        };
         let protocol = match stream.get_ref().1.alpn_protocol() {
             Some(b"h2") => Protocol::Http2,
             _ => Protocol::Http1,

@@ -70,6 +70,8 @@ pub struct Peer {
     pub address: SocketAddr,
     /// `https` when the connection is TLS.
     pub scheme: Scheme,
+    /// `TLS 1.2` or `TLS 1.3` when it is.
+    pub tls_version: Option<&'static str>,
 }
 
 /// What a [`Server`] needs besides its handler.

@@ -30,6 +30,10 @@ const REPOSITORIES_MAX: usize = 100_000;
 /// The most policies of a pattern, patterns of tags, and groups.
 const POLICIES_MAX: usize = 10_000;
 
+/// The most conditions of a policy.
+#[cfg(feature = "conditions")]
+const CONDITIONS_MAX: usize = 64;
+
 /// The most users or groups that one list names.
 const NAMES_MAX: usize = 100_000;
 
@@ -173,11 +177,34 @@ fn rights(node: Node<'_>) -> Result<Rights, ErrorKind> {
             "users" => rights.users = names(&node)?,
             "groups" => rights.groups = names(&node)?,
             "actions" => rights.actions = actions(&node)?,
-            _ => return Err(ErrorKind::Unsupported { key: node.path, feature: "conditions of policies" }),
+            #[cfg(feature = "conditions")]
+            _ => rights.conditions = node.each("a list of conditions", CONDITIONS_MAX, condition)?,
+            #[cfg(not(feature = "conditions"))]
+            _ => return Err(ErrorKind::Unsupported { key: node.path, feature: "a build without conditions" }),
         }
         Ok(())
     })?;
     Ok(rights)
+}
+
+#[cfg(feature = "conditions")]
+fn condition(node: Node<'_>) -> Result<orlop_auth::Condition, ErrorKind> {
+    use orlop_auth::{Condition, Expression, REQUEST};
+
+    let (mut expression, mut message) = (None, String::new());
+    node.each_key(&["expression", "message"], |key, node| {
+        match key {
+            "expression" => {
+                let text = node.text("an expression as a string")?;
+                let compiled = Expression::compile(text, &[REQUEST]);
+                expression = Some(compiled.map_err(|error| node.unusable(format!("{text:?}: {error}")))?);
+            }
+            _ => message = node.text("a string")?.to_owned(),
+        }
+        Ok(())
+    })?;
+    let expression = expression.ok_or_else(|| node.unusable("it has no \"expression\""))?;
+    Ok(Condition { expression, message })
 }
 
 fn groups(node: &Node<'_>) -> Result<Vec<(String, Vec<String>)>, ErrorKind> {
@@ -317,7 +344,6 @@ mod tests {
             (r#"{"repositories": {"a": {"anonymous": []}}}"#, "anonymousPolicy"),
             (r#"{"repositories": {"a": {"policies": [{"users": "u"}]}}}"#, "policies[0].users"),
             (r#"{"repositories": {"a": {"policies": [{"users": [""]}]}}}"#, "the name is empty"),
-            (r#"{"repositories": {"a": {"policies": [{"conditions": []}]}}}"#, "conditions of policies"),
             (r#"{"repositories": {"a": {"immutableTags": ["["]}}}"#, "immutableTags[0]"),
             (r#"{"adminPolicy": [{"users": ["a"]}]}"#, "http.accessControl.adminPolicy"),
             (r#"{"a/**": {"defaultPolicy": ["read"]}}"#, "unknown key"),
@@ -336,6 +362,33 @@ mod tests {
         ] {
             let Err(error) = parse(&format!(r#"{{"http": {text}}}"#)) else { panic!("accepted: {text}") };
             assert!(error.contains(part), "{part:?} is not in: {error}");
+        }
+    }
+
+    #[cfg(feature = "conditions")]
+    #[test]
+    fn conditions_are_read_and_checked() {
+        let conditional = policy(
+            r#"{"repositories": {"**": {"policies": [{"users": ["a"], "actions": ["read"], "conditions": [
+                {"expression": "req.time.getHours() >= 8", "message": "too early"},
+                {"expression": "req.client.ip.startsWith('10.')"}
+            ]}]}}, "adminPolicy": {"users": ["b"], "actions": ["read"], "conditions": []}}"#,
+        );
+        assert!(conditional.has_conditions());
+        assert!(!conditional.actions(&user("a"), "x").contains(Action::Read), "nothing is known of the request");
+        assert!(conditional.actions(&user("b"), "x").contains(Action::Read), "no condition is none");
+        for (condition, part) in [
+            (r#"{"expression": "req."}"#, "conditions[0].expression"),
+            (r#"{"expression": "request.tag"}"#, "\"request\""),
+            (r#"{"expression": ""}"#, "it is empty"),
+            (r#"{"expression": true}"#, "must be an expression"),
+            (r#"{"message": "m"}"#, "no \"expression\""),
+            (r#"{"expression": "true", "reason": "m"}"#, "conditions[0].message"),
+        ] {
+            let text =
+                format!(r#"{{"http": {{"accessControl": {{"adminPolicy": {{"conditions": [{condition}]}}}}}}}}"#);
+            let Err(error) = parse(&text) else { panic!("accepted: {condition}") };
+            assert!(error.contains(part) && error.lines().count() == 1, "{part:?} is not in: {error}");
         }
     }
 

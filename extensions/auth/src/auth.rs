@@ -56,6 +56,8 @@ pub struct Auth {
     tokens: Option<Tokens>,
     #[cfg(feature = "bearer")]
     foreign: Option<Foreign>,
+    #[cfg(feature = "conditions")]
+    has_conditions: bool,
 }
 
 impl Auth {
@@ -75,6 +77,8 @@ impl Auth {
             realm: challenge::basic(realm.as_deref().unwrap_or(challenge::REALM_DEFAULT)),
             tokens: is_mixed.then(Tokens::new),
             htpasswd,
+            #[cfg(feature = "conditions")]
+            has_conditions: policy.as_ref().is_some_and(Policy::has_conditions),
             policy,
             fail_delay,
             delayed: AtomicUsize::new(0),
@@ -101,11 +105,25 @@ impl Auth {
             Err(Malformed) => None,
         };
         match subject {
-            Some(subject) => Ok(subject),
+            Some(subject) => Ok(self.with_facts(subject, head)),
             // Tokens end by themselves, and their clients come back with others; nobody guesses one.
             None if brings_token(head) => Err(Unidentified::Refused),
             None => Err(self.refuse().await),
         }
+    }
+
+    /// What conditions look at, if there are any. Nothing has conditions that is for everybody.
+    #[cfg(feature = "conditions")]
+    fn with_facts(&self, subject: Subject, head: &Parts) -> Subject {
+        match self.has_conditions && !subject.is_anonymous() {
+            true => crate::condition::with_facts(subject, head),
+            false => subject,
+        }
+    }
+
+    #[cfg(not(feature = "conditions"))]
+    fn with_facts(&self, subject: Subject, _head: &Parts) -> Subject {
+        subject
     }
 
     /// As in zot: where nobody can show who he is, nobody is asked to.
@@ -147,6 +165,18 @@ impl Auth {
             return Ok(Some(subject));
         }
         Ok(None)
+    }
+
+    /// What a condition says to whoever it refuses.
+    #[cfg(feature = "conditions")]
+    fn reason(&self, subject: &Subject, wanted: Option<(&str, Actions)>) -> Option<String> {
+        let ((repository, wanted), policy) = wanted.zip(self.policy.as_ref())?;
+        policy.reason(subject, repository, wanted).map(str::to_owned)
+    }
+
+    #[cfg(not(feature = "conditions"))]
+    fn reason(&self, _subject: &Subject, _wanted: Option<(&str, Actions)>) -> Option<String> {
+        None
     }
 
     /// Whether passwords may be tokens of providers at the token endpoint.
@@ -249,12 +279,16 @@ impl Access for Auth {
         !subject.is_anonymous() && is_whole(subject)
     }
 
-    fn refusal(&self, subject: &Subject, _head: &Parts) -> Refusal {
-        // Who has a token that says less than he needs gets another one by being asked (RFC 6750 section 3.1).
-        let has_scopes = subject.evidence::<Evidence>().is_some_and(Evidence::decides);
-        match subject.is_anonymous() || has_scopes {
-            true => Refusal::Ask,
-            false => Refusal::Deny(None),
+    fn refusal(&self, subject: &Subject, wanted: Option<(&str, Actions)>) -> Refusal {
+        match subject.evidence::<Evidence>().map(|evidence| &evidence.extent) {
+            // Who has a token that says less than he needs gets another one by being asked (RFC 6750 section 3.1).
+            // If it says enough, as for a tag that is fixed, another one would not help.
+            Some(Extent::Instead(scopes)) => {
+                let suffices = |(repository, any)| scopes.actions(repository).intersects(any);
+                if wanted.is_some_and(suffices) { Refusal::Deny(None) } else { Refusal::Ask }
+            }
+            _ if subject.is_anonymous() => Refusal::Ask,
+            _ => Refusal::Deny(self.reason(subject, wanted)),
         }
     }
 

@@ -13,6 +13,9 @@ pub struct Evidence {
     pub extent: Extent,
     /// The claims of a token (RFC 7519 section 4), for conditions of policies.
     pub claims: Option<Arc<Map<String, Value>>>,
+    /// What the request is, if there are policies with conditions.
+    #[cfg(feature = "conditions")]
+    pub facts: Option<Arc<crate::condition::Facts>>,
 }
 
 impl Evidence {

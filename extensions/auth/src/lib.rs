@@ -9,6 +9,7 @@
 //!     v tokens       what stands for a password for a while
 //!     v evidence     what a credential says beside the name: how far it goes, and what it claims
 //!     v challenge    what a client is told that has to say who it is
+//!     v condition    what has to hold for a policy to count   expression  how that is said
 //!     v policy       what users may do in which repositories, compiled for looking up   pattern  their names
 //! ```
 //!
@@ -22,6 +23,8 @@ mod auth;
 #[cfg(feature = "bearer")]
 pub mod bearer;
 mod challenge;
+#[cfg(feature = "conditions")]
+mod condition;
 mod credentials;
 mod evidence;
 mod exchange;
@@ -40,6 +43,8 @@ mod users;
 
 pub use auth::{Auth, Options};
 pub use challenge::{Origin, OriginError};
+#[cfg(feature = "conditions")]
+pub use condition::{Condition, REQUEST};
 pub use credentials::{Credentials, Malformed};
 pub use evidence::{Evidence, Extent, Reach, Scopes};
 #[cfg(feature = "conditions")]

@@ -55,7 +55,11 @@ impl Distribution {
             Some(name) => Subject::user(name, Vec::new()),
             None => Subject::anonymous(),
         };
-        let evidence = Evidence { extent: Extent::Instead(scopes), claims: Some(Arc::new(token.claims.clone())) };
+        let evidence = Evidence {
+            extent: Extent::Instead(scopes),
+            claims: Some(Arc::new(token.claims.clone())),
+            ..Evidence::default()
+        };
         let until = first_end.map_or(until, |end| end.min(until));
         Some(Holder { subject: subject.with_evidence(Arc::new(evidence)), until })
     }

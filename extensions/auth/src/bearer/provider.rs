@@ -135,7 +135,11 @@ impl Provider {
         }
         match self.mapping.subject(&token.claims) {
             Ok(subject) => {
-                let evidence = Evidence { extent: Extent::Policies, claims: Some(Arc::new(token.claims.clone())) };
+                let evidence = Evidence {
+                    extent: Extent::Policies,
+                    claims: Some(Arc::new(token.claims.clone())),
+                    ..Evidence::default()
+                };
                 Some(Holder { subject: subject.with_evidence(Arc::new(evidence)), until })
             }
             Err(reason) => {

@@ -362,7 +362,7 @@ async fn a_token_allows_what_it_says_and_nothing_else() {
     // But what is fixed stays, whoever says so.
     let all = format!("{}{kind}", world.token(&access("team-a/x", &["*"])));
     rig.send("PUT", "/v2/team-a/x/manifests/v1", &all, &document("v1")).await.expect(201);
-    rig.send("PUT", "/v2/team-a/x/manifests/v1", &all, &document("v2")).await.expect(401);
+    rig.send("PUT", "/v2/team-a/x/manifests/v1", &all, &document("v2")).await.expect(403);
     rig.send("DELETE", "/v2/team-a/x/manifests/new", &all, "").await.expect(202);
     world.rig.stop().await;
 }

@@ -1,6 +1,8 @@
 //! A registry with users and policies, over real sockets: the matrix of permissions, and what depends on what is
 //! stored.
 
+#[cfg(feature = "conditions")]
+mod conditions;
 #[cfg(feature = "bearer")]
 mod foreign;
 #[cfg(feature = "bearer")]

@@ -52,7 +52,7 @@ pub struct Answer {
 /// alice owns team-a, carol reads it, dave pushes new things to it, frank only moves its tags; bob owns team-b; erin
 /// is nobody; root administers. `open` can be read by everybody. Tags that begin with v never change in team-a.
 pub fn policy() -> Policy {
-    let rights = |user: &str, actions| Rights { users: vec![user.to_owned()], groups: Vec::new(), actions };
+    let rights = |user: &str, actions| Rights { users: vec![user.to_owned()], actions, ..Rights::default() };
     let pattern = |text: &str| Pattern::new(text).expect("a pattern");
     let team_a = Rules {
         policies: vec![
