@@ -383,7 +383,7 @@ mod tests {
             (r#"{"expression": ""}"#, "it is empty"),
             (r#"{"expression": true}"#, "must be an expression"),
             (r#"{"message": "m"}"#, "no \"expression\""),
-            (r#"{"expression": "true", "reason": "m"}"#, "conditions[0].message"),
+            (r#"{"expression": "true", "reason": "m"}"#, "conditions[0].reason"),
         ] {
             let text =
                 format!(r#"{{"http": {{"accessControl": {{"adminPolicy": {{"conditions": [{condition}]}}}}}}}}"#);

@@ -9,6 +9,7 @@
 
 use std::{
     fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, OnceLock},
     thread,
 };
@@ -110,7 +111,9 @@ impl Expression {
         for (name, value) in variables {
             context.add_variable_from_value(*name, value.clone());
         }
-        self.program.execute(&context).map_err(|error| error.to_string())
+        // A mistake in the evaluator is one of this expression, and not the end of the request.
+        let evaluated = catch_unwind(AssertUnwindSafe(|| self.program.execute(&context)));
+        evaluated.map_err(|_| "it cannot be evaluated".to_owned())?.map_err(|error| error.to_string())
     }
 
     /// Whether it holds. Errors: it cannot be said, or is neither true nor false.

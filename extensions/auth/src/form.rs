@@ -47,6 +47,7 @@ impl Form {
     }
 
     /// As it is sent, with a field set to this value.
+    #[cfg(any(feature = "bearer", test))]
     pub fn with(&self, name: &str, value: Option<&str>) -> String {
         let others =
             self.0.iter().filter(|(found, _)| found != name).map(|(name, value)| (name.as_str(), value.as_str()));

@@ -29,7 +29,7 @@ mod credentials;
 mod evidence;
 mod exchange;
 #[cfg(feature = "conditions")]
-mod expression;
+pub mod expression;
 mod form;
 mod hash;
 mod htpasswd;

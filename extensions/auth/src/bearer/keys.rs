@@ -104,6 +104,12 @@ impl Keys {
         }
     }
 
+    /// The claims of a token that one of the keys has signed. Whether they hold, now and here, is another question.
+    pub fn claims_of(&self, token: &str) -> Option<Map<String, Value>> {
+        let parts = Jws::parse(token)?;
+        self.have_signed(&parts).then_some(parts.claims)
+    }
+
     /// Whether there is a key that `token` may be signed with; an issuer that has changed its keys has a new one.
     pub fn has_one_for(&self, token: &Jws<'_>) -> bool {
         self.candidates(token).next().is_some()

@@ -42,7 +42,7 @@ use self::{
 };
 pub use self::{
     challenge::{Realm, RealmError},
-    claims::Expected,
+    claims::{Expected, access},
     distribution::DistributionOptions,
     file::FileError,
     keys::{Keys, KeysError},

@@ -114,7 +114,7 @@ async fn tokens_of_another_library_are_taken() {
     }
 }
 
-/// S-59: CVE-2015-9235 (`none`), CVE-2016-10555 (a public key as a secret), CVE-2018-0114 (a key that the token
+/// S-59: CVE-2025-24976 (distribution), CVE-2026-33322 (MinIO), CVE-2015-9235 (`none`), CVE-2016-10555 (a public key as a secret), CVE-2018-0114 (a key that the token
 /// brings), CVE-2022-39227 and their like.
 #[tokio::test]
 async fn a_token_chooses_neither_its_key_nor_its_algorithm() {
@@ -317,7 +317,7 @@ async fn clients_are_told_which_token_they_need() {
     assert!(answer.challenge().starts_with("Basic realm="), "{}", answer.challenge());
 }
 
-/// S-60: what a token says is what it allows, and nothing near it.
+/// S-60, CVE-2025-68944 (Gitea): what a token says is what it allows, and nothing near it.
 #[tokio::test]
 async fn a_token_allows_what_it_says_and_nothing_else() {
     let world = World::start().await;
