@@ -53,7 +53,7 @@ pub async fn route(registry: &Registry, head: &Parts, body: &mut impl Incoming) 
     // its largest branch, and every request would pay for moving an upload's.
     match &route {
         Route::Base => Ok(base::get(&grant, head)),
-        Route::Token => token::get(&grant),
+        Route::Token => Box::pin(token::answer(registry, &grant, head, body)).await,
         Route::Account(path) => Box::pin(account::answer(registry, path, &grant, head, body)).await,
         Route::Extensions => Ok(extensions::discover()),
         Route::Management => Ok(extensions::management(registry.access.as_deref())),

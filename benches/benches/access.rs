@@ -26,7 +26,8 @@ const LINE: &str = "alice:$2a$05$CCCCCCCCCCCCCCCCCCCCC.0ZCmltPmFYn.Vq3Fu0Flw6HKr
 /// One pattern for each team, a few beginnings that many share, and some that begin with anything.
 fn policy(patterns: usize) -> Policy {
     let rules = |user: String| {
-        let rights = Rights { users: vec![user], groups: vec!["ops".to_owned()], actions: Actions::FULL };
+        let rights =
+            Rights { users: vec![user], groups: vec!["ops".to_owned()], actions: Actions::FULL, ..Rights::default() };
         Rules { policies: vec![rights], default: Actions::of(&[Action::Read]), ..Rules::default() }
     };
     let text = |number: usize| match number {

@@ -5,7 +5,7 @@ use std::{
     fmt,
     io::{self, IsTerminal, Write},
     path::Path,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use serde::Serialize;
@@ -13,14 +13,9 @@ use tokio::{sync::watch, task::JoinHandle};
 
 use crate::{
     exit::{Exit, Failure},
+    progress::TERMINAL_PERIOD,
     signals::Signals,
 };
-
-/// How often a terminal is told how far a command is.
-pub const TERMINAL_PERIOD: Duration = Duration::from_millis(200);
-
-/// How often anything else is told, a file or a journal.
-pub const LINE_PERIOD: Duration = Duration::from_secs(10);
 
 /// Opening a store makes the directory; a mistyped path must not succeed like that.
 /// Errors: there is no directory that can be read.
@@ -70,9 +65,9 @@ impl Stop {
         *self.asked.borrow()
     }
 
-    /// Asks for an end without a signal.
-    pub fn ask(&self) {
-        self.asked.send_replace(true);
+    /// For whoever may ask for an end as well.
+    pub fn sender(&self) -> watch::Sender<bool> {
+        self.asked.clone()
     }
 
     /// For whoever asks on its own.

@@ -13,7 +13,11 @@ use std::{
 
 use tokio::task::JoinHandle;
 
-use crate::offline::{LINE_PERIOD, TERMINAL_PERIOD};
+/// How often a terminal is told.
+pub const TERMINAL_PERIOD: Duration = Duration::from_millis(200);
+
+/// How often anything else is told, a file or a journal.
+pub const LINE_PERIOD: Duration = Duration::from_secs(10);
 
 /// Counters of a command under way.
 #[derive(Debug, Default)]

@@ -13,8 +13,8 @@ use crate::{
     args,
     config::Config,
     exit::{Exit, Failure},
-    log,
-    offline::{self, LINE_PERIOD, TERMINAL_PERIOD},
+    log, offline,
+    progress::{LINE_PERIOD, TERMINAL_PERIOD},
 };
 
 /// Findings that the table shows; JSON has all that were kept.

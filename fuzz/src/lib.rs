@@ -5,23 +5,35 @@
 //! (`fuzz/corpus/<target>/`); `scripts/fuzz` searches for new inputs.
 
 pub mod configuration;
+#[cfg(feature = "auth")]
+pub mod credentials;
 pub mod digests;
 pub mod engine;
+#[cfg(feature = "conditions")]
+pub mod expressions;
 pub mod forwarded;
 pub mod globs;
 pub mod http;
 pub mod import;
+#[cfg(feature = "bearer")]
+pub mod keys;
 pub mod manifests;
 pub mod names;
 pub mod patterns;
 pub mod plain;
+#[cfg(feature = "auth")]
+pub mod policies;
 pub mod queries;
 pub mod ranges;
 pub mod rebuild;
 pub mod records;
 pub mod references;
 pub mod routes;
+#[cfg(feature = "bearer")]
+pub mod tokens;
 pub mod upload_ranges;
+#[cfg(feature = "auth")]
+pub mod users;
 pub mod wire;
 
 // The binary `orlop` has no library, and needs the index on disk, whose build takes longer than all targets
@@ -45,7 +57,7 @@ mod slow;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target there is.
-pub const TARGETS: [Target; 19] = [
+pub const TARGETS: &[Target] = &[
     ("names", names::run),
     ("digests", digests::run),
     ("references", references::run),
@@ -65,4 +77,16 @@ pub const TARGETS: [Target; 19] = [
     ("wire", wire::run),
     ("engine", engine::run),
     ("http", http::run),
+    #[cfg(feature = "auth")]
+    ("credentials", credentials::run),
+    #[cfg(feature = "auth")]
+    ("users", users::run),
+    #[cfg(feature = "auth")]
+    ("policies", policies::run),
+    #[cfg(feature = "bearer")]
+    ("tokens", tokens::run),
+    #[cfg(feature = "bearer")]
+    ("keys", keys::run),
+    #[cfg(feature = "conditions")]
+    ("expressions", expressions::run),
 ];

@@ -42,7 +42,7 @@ impl Grant {
 
     /// Whether an answer may be given to everybody who asks the same without credentials.
     pub fn is_for_everybody(&self) -> bool {
-        self.0.as_ref().is_none_or(|rights| rights.subject.is_anonymous())
+        self.0.as_ref().is_none_or(|rights| rights.subject.is_nobody())
     }
 
     /// The rights that the commit asks about.

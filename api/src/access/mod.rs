@@ -67,6 +67,17 @@ pub type Answering<'a> = Pin<Box<dyn Future<Output = Option<Response<String>>> +
 /// The field that marks requests of zot's web interface. A page of another origin cannot set it without being asked
 /// first whether it may.
 pub const BROWSER: HeaderName = HeaderName::from_static("x-zot-api-client");
+/// A request to the token endpoint.
+pub struct TokenCall<'a> {
+    /// Whoever asks, as far as the head says.
+    pub subject: &'a Subject,
+    pub head: &'a Parts,
+    /// At most 64 KiB; empty except with POST.
+    pub body: Bytes,
+}
+
+/// The answer to such a request, with a document; `None` if there are no tokens.
+pub type Exchanging<'a> = Pin<Box<dyn Future<Output = Result<Option<Response<String>>, Unidentified>> + Send + 'a>>;
 
 /// Why nobody knows who sends a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,11 +94,21 @@ pub enum Unidentified {
     Throttled(Duration),
 }
 
+/// What is done with somebody who may not do what he asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// He is asked for credentials, or for others: 401.
+    Ask,
+    /// 403, with the reason if there is one that he may know.
+    Deny(Option<String>),
+}
+
 /// Knows users and what they may do. It is asked for every request, so that its answers have to be quick; only
 /// [`Access::identify`] may wait.
 ///
 /// Answers to requests without credentials are given again by the server without asking: what everybody may do must
-/// not become less while a server runs, except with its answers forgotten.
+/// not become less while a server runs, except with its answers forgotten, and must not depend on anything of a
+/// request but its repository.
 pub trait Access: Send + Sync + 'static {
     /// Who sends a request, by its head. Credentials that are not there are no mistake: that is
     /// [`Subject::anonymous`].
@@ -111,6 +132,20 @@ pub trait Access: Send + Sync + 'static {
     /// none before it.
     fn greets(&self, subject: &Subject, head: &Parts) -> bool;
 
+    /// Whether `subject` is a user with all that this means: one who may make credentials for himself.
+    fn is_user(&self, subject: &Subject) -> bool {
+        !subject.is_anonymous()
+    }
+
+    /// What is done with `subject`, who may do none of the `wanted` actions in a repository, or not what he asked for
+    /// where there is none. It must not depend on what is stored.
+    fn refusal(&self, subject: &Subject, _wanted: Option<(&str, Actions)>) -> Refusal {
+        match subject.is_anonymous() {
+            true => Refusal::Ask,
+            false => Refusal::Deny(None),
+        }
+    }
+
     /// The values of `WWW-Authenticate` for an answer to this request, the preferred one first; at least one
     /// (RFC 9110 section 11.6.1), except for the pages of zot's web interface, which ask for passwords themselves.
     fn challenges(&self, head: &Parts) -> Vec<HeaderValue>;
@@ -128,6 +163,12 @@ pub trait Access: Send + Sync + 'static {
     /// `subject` is whoever was identified, if anybody was.
     fn settle(&self, _subject: &Subject, _head: &Parts, _status: StatusCode, _headers: &mut HeaderMap) {}
 
+    /// Answers a request for a token, whose credentials may be in its body.
+    fn exchange<'a>(&'a self, call: TokenCall<'a>) -> Exchanging<'a> {
+        let document = self.token(call.subject);
+        Box::pin(async move { Ok(document.map(Response::new)) })
+    }
+
     /// Answers a login, a logout, or what concerns the keys of a user.
     fn account<'a>(&'a self, _call: AccountCall<'a>) -> Answering<'a> {
         Box::pin(async { None })
@@ -144,11 +185,7 @@ pub(crate) async fn admit(registry: &Registry, head: &Parts, route: &Route) -> R
     }
     let subject = match access.identify(head).await {
         Ok(subject) => subject,
-        Err(Unidentified::Refused) => return Err(unauthorized(&**access, head)),
-        Err(Unidentified::Busy) => return Err(too_many_logins()),
-        Err(Unidentified::Unavailable) => return Err(logins_unavailable()),
-        Err(Unidentified::Forged) => return Err(denied()),
-        Err(Unidentified::Throttled(wait)) => return Err(Failure::too_many_failures(wait)),
+        Err(reason) => return Err(unidentified(&**access, head, reason)),
     };
     if let Some(slot) = head.extensions.get::<SubjectSlot>() {
         slot.set(&subject);
@@ -158,7 +195,7 @@ pub(crate) async fn admit(registry: &Registry, head: &Parts, route: &Route) -> R
         Need::Nothing => true,
         Need::Greeting => access.greets(&subject, head),
         Need::Token => true,
-        Need::User => !subject.is_anonymous(),
+        Need::User => access.is_user(&subject),
         Need::Listing => !subject.is_anonymous() || access.may_read_some(&subject),
         Need::AnyOf(any) => actions.is_some_and(|actions| actions.intersects(any)),
         Need::Metrics => access.may_see_metrics(&subject),
@@ -166,14 +203,21 @@ pub(crate) async fn admit(registry: &Registry, head: &Parts, route: &Route) -> R
     };
     match is_admitted {
         true => Ok(Grant::of(access.clone(), subject, actions.unwrap_or(Actions::NONE), route)),
-        false => Err(refused(&**access, &subject, head)),
+        false => {
+            let wanted = match need {
+                Need::AnyOf(any) => route.repository().map(|repository| (repository.as_str(), any)),
+                _ => None,
+            };
+            Err(refused(&**access, &subject, head, wanted))
+        }
     }
 }
 
 /// Decides about the tags of a push, which takes `create` for those that are new and `update` for those that are
 /// there. It looks at the store only if that makes a difference; the commit asks again.
 pub(crate) async fn admit_tags(grant: &Grant, scope: &Scope<'_>, head: &Parts, tags: &[Tag]) -> Result<(), Failure> {
-    let refused = || grant.access().map_or_else(denied, |access| refused(access, &grant.subject(), head));
+    let wanted = (scope.namespace.as_str(), Actions::of(&[Action::Create, Action::Update]));
+    let refused = || grant.access().map_or_else(denied, |access| refused(access, &grant.subject(), head, Some(wanted)));
     for tag in tags {
         let is_allowed = match grant.binding(tag.as_str()) {
             Binding::Allowed => true,
@@ -195,10 +239,16 @@ pub(crate) async fn admit_tags(grant: &Grant, scope: &Scope<'_>, head: &Parts, t
 }
 
 /// What somebody is told who may not do what he asked for: who he is, if he has not said; or no.
-pub(crate) fn refused(access: &dyn Access, subject: &Subject, head: &Parts) -> Failure {
-    match subject.is_anonymous() {
-        true => unauthorized(access, head),
-        false => denied(),
+pub(crate) fn refused(
+    access: &dyn Access,
+    subject: &Subject,
+    head: &Parts,
+    wanted: Option<(&str, Actions)>,
+) -> Failure {
+    match access.refusal(subject, wanted) {
+        Refusal::Ask => unauthorized(access, head),
+        Refusal::Deny(None) => denied(),
+        Refusal::Deny(Some(reason)) => denied().with_reason(reason),
     }
 }
 
@@ -206,6 +256,17 @@ pub(crate) fn refused(access: &dyn Access, subject: &Subject, head: &Parts) -> F
 pub(crate) fn denied() -> Failure {
     let message = "you may not do this here; ask for the right to, or use another account";
     Failure::new(StatusCode::FORBIDDEN, ErrorCode::Denied, message)
+}
+
+/// What whoever brought credentials is told that are not right.
+pub(crate) fn unidentified(access: &dyn Access, head: &Parts, reason: Unidentified) -> Failure {
+    match reason {
+        Unidentified::Refused => unauthorized(access, head),
+        Unidentified::Busy => too_many_logins(),
+        Unidentified::Unavailable => logins_unavailable(),
+        Unidentified::Forged => denied(),
+        Unidentified::Throttled(wait) => Failure::too_many_failures(wait),
+    }
 }
 
 fn unauthorized(access: &dyn Access, head: &Parts) -> Failure {

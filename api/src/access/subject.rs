@@ -41,6 +41,12 @@ impl Subject {
         self.evidence.as_ref()?.downcast_ref()
     }
 
+    /// Whether this is somebody who has shown nothing at all.
+    pub fn is_nobody(&self) -> bool {
+        self.user.is_none() && self.evidence.is_none()
+    }
+
+    /// Whether there is no name. There may be credentials all the same, such as a token for nobody in particular.
     pub fn is_anonymous(&self) -> bool {
         self.user.is_none()
     }

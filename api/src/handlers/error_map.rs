@@ -107,6 +107,12 @@ impl Failure {
         self
     }
 
+    /// With what a program finds as `detail.reason`.
+    pub fn with_reason(mut self, reason: String) -> Self {
+        self.0.error.reason = Some(reason);
+        self
+    }
+
     pub fn with_headers(mut self, change: impl FnOnce(&mut HeaderMap)) -> Self {
         change(&mut self.0.headers);
         self

@@ -112,6 +112,8 @@ pub struct ProtocolError {
     pub message: String,
     /// For programs: the digest, name or range the error is about.
     pub detail: Option<String>,
+    /// Why it was refused, which is an object as the detail, in zot's form: `{"reason": "..."}`.
+    pub reason: Option<String>,
 }
 
 impl ProtocolError {
@@ -123,7 +125,7 @@ impl ProtocolError {
             end -= 1;
         }
         message.truncate(end);
-        ProtocolError { code, status: code.status(), message, detail: None }
+        ProtocolError { code, status: code.status(), message, detail: None, reason: None }
     }
 
     pub fn with_status(mut self, status: StatusCode) -> Self {
@@ -153,11 +155,19 @@ pub fn body(errors: &[ProtocolError]) -> Vec<u8> {
         code: &'a str,
         message: &'a str,
         #[serde(skip_serializing_if = "Option::is_none")]
-        detail: Option<&'a str>,
+        detail: Option<Detail<'a>>,
+    }
+    #[derive(Serialize)]
+    #[serde(untagged)]
+    enum Detail<'a> {
+        Text(&'a str),
+        Object { reason: &'a str },
     }
     let entry = |error| {
-        let ProtocolError { code, message, detail, .. }: &ProtocolError = error;
-        Entry { code: code.as_str(), message, detail: detail.as_deref() }
+        let ProtocolError { code, message, detail, reason, .. }: &ProtocolError = error;
+        let detail = detail.as_deref().map(Detail::Text);
+        let detail = detail.or_else(|| reason.as_deref().map(|reason| Detail::Object { reason }));
+        Entry { code: code.as_str(), message, detail }
     };
     serde_json::to_vec(&Body { errors: errors.iter().map(entry).collect() })
         .expect("strings and lists always have a JSON form")
@@ -251,6 +261,9 @@ mod tests {
         let two: serde_json::Value = serde_json::from_slice(&body(&[error.clone(), error])).unwrap();
         assert_eq!(two["errors"].as_array().map(Vec::len), Some(2));
         assert_eq!(two["errors"][1]["detail"], "x");
+        let refused = ProtocolError { reason: Some("y".to_owned()), ..ProtocolError::new(ErrorCode::Denied, "z") };
+        let expected = r#"{"errors":[{"code":"DENIED","message":"z","detail":{"reason":"y"}}]}"#;
+        assert_eq!(String::from_utf8(refused.body()).as_deref(), Ok(expected));
     }
 
     #[test]

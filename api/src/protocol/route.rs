@@ -184,7 +184,6 @@ impl Route {
             | Route::Referrers { .. }
             | Route::Health(_)
             | Route::Metrics
-            | Route::Token
             | Route::Extensions
             | Route::Management
             | Route::Account(Account::Login | Account::Callback { .. }) => "GET, HEAD",
@@ -192,7 +191,7 @@ impl Route {
             Route::Blob { .. } => "GET, HEAD, DELETE",
             Route::UploadStart { .. } | Route::Account(Account::Logout) => "POST",
             Route::Account(Account::ApiKeys) => "GET, HEAD, POST, DELETE",
-            Route::Collection | Route::Scrub => "GET, HEAD, POST",
+            Route::Collection | Route::Scrub | Route::Token => "GET, HEAD, POST",
             Route::Upload { .. } => "GET, HEAD, PATCH, PUT, DELETE",
         }
     }

@@ -66,7 +66,7 @@ pub(super) async fn serve<H: Handler>(
         milliseconds(limits.stall_timeout_ms),
     );
     let scheme = if shared.tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP };
-    let peer = Peer { address, client: address.ip().to_canonical(), scheme, certificate: None };
+    let peer = Peer { address, client: address.ip().to_canonical(), scheme, certificate: None, tls_version: None };
     let connection = Connection { shared, activity, deliveries, peer };
     end.cause = connection.serve(socket, &mut draining).await;
     tracing::debug!(peer = %address, cause = end.cause.as_str(), "connection ended");
@@ -125,6 +125,11 @@ impl<H: Handler> Connection<H> {
         self.activity.opened();
         let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
         self.peer.certificate = certificates.first().map(|certificate| Arc::from(&**certificate));
+        self.peer.tls_version = match stream.get_ref().1.protocol_version() {
+            Some(rustls::ProtocolVersion::TLSv1_2) => Some("TLS 1.2"),
+            Some(rustls::ProtocolVersion::TLSv1_3) => Some("TLS 1.3"),
+            _ => None,
+        };
         let protocol = match stream.get_ref().1.alpn_protocol() {
             Some(b"h2") => Protocol::Http2,
             _ => Protocol::Http1,

@@ -95,10 +95,11 @@ impl<H: Handler> Service<H> {
         Ok(match self.seen(values).transpose()? {
             None => self.peer.clone(),
             Some(Seen { client, scheme }) => {
-                let Peer { address, client: proxy, scheme: own, certificate } = &self.peer;
+                let Peer { address, client: proxy, scheme: own, certificate, tls_version } = &self.peer;
                 // A proxy that shows a certificate speaks for itself with it, and not for whoever is behind it.
                 let certificate = certificate.as_ref().filter(|_| client == *proxy).cloned();
-                Peer { address: *address, client, scheme: scheme.unwrap_or_else(|| own.clone()), certificate }
+                let scheme = scheme.unwrap_or_else(|| own.clone());
+                Peer { address: *address, client, scheme, certificate, tls_version: *tls_version }
             }
         })
     }

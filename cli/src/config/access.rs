@@ -37,6 +37,10 @@ const REPOSITORIES_MAX: usize = 100_000;
 /// The most policies of a pattern, patterns of tags, and groups.
 const POLICIES_MAX: usize = 10_000;
 
+/// The most conditions of a policy.
+#[cfg(feature = "conditions")]
+const CONDITIONS_MAX: usize = 64;
+
 /// The most users or groups that one list names.
 const NAMES_MAX: usize = 100_000;
 
@@ -53,6 +57,8 @@ const FAILURES_MAX: u32 = 1_000;
 pub struct Access {
     pub options: orlop_auth::Options,
     pub browser: Browser,
+    #[cfg(feature = "bearer")]
+    pub foreign: Option<orlop_auth::bearer::ForeignOptions>,
     /// Whether users may make keys.
     pub api_keys: bool,
     #[cfg(feature = "ldap")]
@@ -65,6 +71,8 @@ impl Default for Access {
         Access {
             options: orlop_auth::Options { failures_max, ..orlop_auth::Options::default() },
             browser: Browser::default(),
+            #[cfg(feature = "bearer")]
+            foreign: None,
             api_keys: false,
             #[cfg(feature = "ldap")]
             ldap: None,
@@ -84,6 +92,10 @@ impl Access {
         if self.ldap.is_some() {
             return true;
         }
+        #[cfg(feature = "bearer")]
+        if self.foreign.is_some() {
+            return true;
+        }
         let certificates = self.options.certificates.is_some();
         self.options.htpasswd.is_some() || certificates || self.browser.has_providers()
     }
@@ -101,8 +113,19 @@ impl Access {
         }
         self.browser.open(&mut self.options)?;
         self.options.keys = self.api_keys.then(|| Keys::of_store(root));
+        #[cfg(feature = "bearer")]
+        {
+            self.options.foreign = self.open_foreign()?;
+        }
         let unusable = |error| Failure::new(Exit::Configuration, format!("\"{HTPASSWD}\": {error}"));
         Auth::open(self.options).map(Some).map_err(unusable)
+    }
+
+    #[cfg(feature = "bearer")]
+    fn open_foreign(&self) -> Result<Option<orlop_auth::bearer::Foreign>, Failure> {
+        use super::bearer::KEY;
+        let unusable = |error| Failure::new(Exit::Configuration, format!("{KEY:?}: {error}"));
+        self.foreign.clone().map(orlop_auth::bearer::Foreign::open).transpose().map_err(unusable)
     }
 
     /// Says where its paths are.
@@ -214,11 +237,34 @@ fn rights(node: Node<'_>) -> Result<Rights, ErrorKind> {
             "users" => rights.users = names(&node)?,
             "groups" => rights.groups = names(&node)?,
             "actions" => rights.actions = actions(&node)?,
-            _ => return Err(ErrorKind::Unsupported { key: node.path, feature: "conditions of policies" }),
+            #[cfg(feature = "conditions")]
+            _ => rights.conditions = node.each("a list of conditions", CONDITIONS_MAX, condition)?,
+            #[cfg(not(feature = "conditions"))]
+            _ => return Err(ErrorKind::Unsupported { key: node.path, feature: "a build without conditions" }),
         }
         Ok(())
     })?;
     Ok(rights)
+}
+
+#[cfg(feature = "conditions")]
+fn condition(node: Node<'_>) -> Result<orlop_auth::Condition, ErrorKind> {
+    use orlop_auth::{Condition, Expression, REQUEST};
+
+    let (mut expression, mut message) = (None, String::new());
+    node.each_key(&["expression", "message"], |key, node| {
+        match key {
+            "expression" => {
+                let text = node.text("an expression as a string")?;
+                let compiled = Expression::compile(text, &[REQUEST]);
+                expression = Some(compiled.map_err(|error| node.unusable(format!("{text:?}: {error}")))?);
+            }
+            _ => message = node.text("a string")?.to_owned(),
+        }
+        Ok(())
+    })?;
+    let expression = expression.ok_or_else(|| node.unusable("it has no \"expression\""))?;
+    Ok(Condition { expression, message })
 }
 
 fn groups(node: &Node<'_>) -> Result<Vec<(String, Vec<String>)>, ErrorKind> {
@@ -358,7 +404,6 @@ mod tests {
             (r#"{"repositories": {"a": {"anonymous": []}}}"#, "anonymousPolicy"),
             (r#"{"repositories": {"a": {"policies": [{"users": "u"}]}}}"#, "policies[0].users"),
             (r#"{"repositories": {"a": {"policies": [{"users": [""]}]}}}"#, "the name is empty"),
-            (r#"{"repositories": {"a": {"policies": [{"conditions": []}]}}}"#, "conditions of policies"),
             (r#"{"repositories": {"a": {"immutableTags": ["["]}}}"#, "immutableTags[0]"),
             (r#"{"adminPolicy": [{"users": ["a"]}]}"#, "http.accessControl.adminPolicy"),
             (r#"{"a/**": {"defaultPolicy": ["read"]}}"#, "unknown key"),
@@ -377,6 +422,33 @@ mod tests {
         ] {
             let Err(error) = parse(&format!(r#"{{"http": {text}}}"#)) else { panic!("accepted: {text}") };
             assert!(error.contains(part), "{part:?} is not in: {error}");
+        }
+    }
+
+    #[cfg(feature = "conditions")]
+    #[test]
+    fn conditions_are_read_and_checked() {
+        let conditional = policy(
+            r#"{"repositories": {"**": {"policies": [{"users": ["a"], "actions": ["read"], "conditions": [
+                {"expression": "req.time.getHours() >= 8", "message": "too early"},
+                {"expression": "req.client.ip.startsWith('10.')"}
+            ]}]}}, "adminPolicy": {"users": ["b"], "actions": ["read"], "conditions": []}}"#,
+        );
+        assert!(conditional.has_conditions());
+        assert!(!conditional.actions(&user("a"), "x").contains(Action::Read), "nothing is known of the request");
+        assert!(conditional.actions(&user("b"), "x").contains(Action::Read), "no condition is none");
+        for (condition, part) in [
+            (r#"{"expression": "req."}"#, "conditions[0].expression"),
+            (r#"{"expression": "request.tag"}"#, "\"request\""),
+            (r#"{"expression": ""}"#, "it is empty"),
+            (r#"{"expression": true}"#, "must be an expression"),
+            (r#"{"message": "m"}"#, "no \"expression\""),
+            (r#"{"expression": "true", "reason": "m"}"#, "conditions[0].reason"),
+        ] {
+            let text =
+                format!(r#"{{"http": {{"accessControl": {{"adminPolicy": {{"conditions": [{condition}]}}}}}}}}"#);
+            let Err(error) = parse(&text) else { panic!("accepted: {condition}") };
+            assert!(error.contains(part) && error.lines().count() == 1, "{part:?} is not in: {error}");
         }
     }
 

@@ -9,6 +9,8 @@ use std::path::PathBuf;
 use orlop_api::{Cors, Operators, limits::Limit};
 use tracing::level_filters::LevelFilter;
 
+#[cfg(feature = "bearer")]
+use super::bearer;
 #[cfg(feature = "ldap")]
 use super::ldap;
 use super::{
@@ -153,6 +155,8 @@ pub const TREES: &[Tree] = &[
     Tree { path: browser::OPENID, set: browser::set },
     #[cfg(feature = "auth")]
     Tree { path: browser::SESSION_DRIVER, set: browser::set_driver },
+    #[cfg(feature = "bearer")]
+    Tree { path: bearer::KEY, set: bearer::set },
 ];
 
 /// Keys of zot that cannot be honoured, each with the feature it belongs to.
@@ -173,8 +177,8 @@ pub const UNSUPPORTED: &[(&str, &str)] = &[
     ("http.accessControl", "a build without access control"),
     #[cfg(all(feature = "auth", not(feature = "ldap")))]
     ("http.auth.ldap", "a build without LDAP"),
-    #[cfg(feature = "auth")]
-    ("http.auth.bearer", "tokens of other issuers"),
+    #[cfg(all(feature = "auth", not(feature = "bearer")))]
+    ("http.auth.bearer", "a build without tokens of other issuers"),
     #[cfg(feature = "auth")]
     ("scheduler", "background tasks"),
     ("cluster", "clusters"),

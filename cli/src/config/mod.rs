@@ -20,6 +20,8 @@ use tracing::level_filters::LevelFilter;
 #[cfg(feature = "auth")]
 pub mod access;
 mod address;
+#[cfg(feature = "bearer")]
+mod bearer;
 #[cfg(feature = "auth")]
 mod browser;
 mod collection;

@@ -68,7 +68,8 @@ pub async fn run(arguments: &args::Import) -> Result<ExitCode, Failure> {
         overwrite_tags: arguments.overwrite_tags,
         sparse_manifests: config.policy.sparse_manifests,
     };
-    let imported = Transfer::new(source, target, wishes, started, Stop::listen()).run().await;
+    let stop = Stop::listen();
+    let imported = Transfer::new(source, target, wishes, started, stop.sender()).run().await;
     let closed = match engine {
         Some(engine) => engine.close().await.map_err(|error| Failure::engine(root, &error)),
         None => Ok(()),

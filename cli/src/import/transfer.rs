@@ -12,7 +12,7 @@ use std::{
 
 use orlop_engine::{Digest, Moment};
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::{JoinSet, spawn_blocking},
 };
 
@@ -25,7 +25,6 @@ use super::{
 };
 use crate::{
     exit::{Exit, Failure},
-    offline::Stop,
     progress::Progress,
 };
 
@@ -66,11 +65,17 @@ pub struct Transfer {
     reading: Arc<Semaphore>,
     contents: Vec<tokio::sync::Mutex<()>>,
     hasher: RandomState,
-    stop: Stop,
+    stop: watch::Sender<bool>,
 }
 
 impl Transfer {
-    pub fn new(source: Source, target: Target, wishes: Wishes, started: Moment, stop: Stop) -> Arc<Self> {
+    pub fn new(
+        source: Source,
+        target: Target,
+        wishes: Wishes,
+        started: Moment,
+        stop: watch::Sender<bool>,
+    ) -> Arc<Self> {
         Arc::new(Transfer {
             source,
             target,
@@ -142,7 +147,7 @@ impl Transfer {
         match outcome {
             Ok(value) => Some(value),
             Err(error) => {
-                self.stop.ask();
+                self.stop.send_replace(true);
                 failure.get_or_insert(error);
                 None
             }
@@ -155,7 +160,7 @@ impl Transfer {
 
     /// Asked between objects: what is begun is ended.
     pub fn is_stopped(&self) -> bool {
-        self.stop.is_asked()
+        *self.stop.borrow()
     }
 
     /// Leave to work on one more manifest.

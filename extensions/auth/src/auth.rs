@@ -11,11 +11,16 @@ use std::{
 
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header::AUTHORIZATION, request::Parts};
 use orlop_api::{
-    access::{Access, AccountCall, Action, Actions, Answering, Identifying, Subject, Unidentified, Ways},
+    access::{
+        Access, AccountCall, Action, Actions, Answering, Exchanging, Identifying, Refusal, Subject, TokenCall,
+        Unidentified, Ways,
+    },
     protocol::Account,
     server::Peer,
 };
 
+#[cfg(feature = "bearer")]
+use crate::bearer::Foreign;
 #[cfg(feature = "ldap")]
 use crate::ldap::Ldap;
 #[cfg(feature = "openid")]
@@ -25,7 +30,7 @@ use crate::{
     certificates::CertificateRules,
     challenge::{self, Origin, TOKEN_PATH},
     credentials::{Credentials, Malformed},
-    evidence::{Evidence, Extent, Source},
+    evidence::{Evidence, Extent, Source, is_of_file},
     htpasswd::{Htpasswd, HtpasswdError},
     keys::{self, Key, Keys, KeysError, Mark, Voucher},
     policy::Policy,
@@ -68,6 +73,9 @@ pub struct Options {
     pub base_path: String,
     /// Failed logins of an address before it has to wait; `None`: it never has to.
     pub failures_max: Option<u32>,
+    /// Tokens of other issuers.
+    #[cfg(feature = "bearer")]
+    pub foreign: Option<Foreign>,
 }
 
 /// Knows users and what they may do.
@@ -87,6 +95,10 @@ pub struct Auth {
     throttle: Option<Throttle>,
     /// Where some may come in without credentials and others have to show some.
     tokens: Option<Tokens>,
+    #[cfg(feature = "bearer")]
+    foreign: Option<Foreign>,
+    #[cfg(feature = "conditions")]
+    has_conditions: bool,
 }
 
 impl Auth {
@@ -115,10 +127,22 @@ impl Auth {
             base_path: options.base_path,
             throttle: options.failures_max.map(Throttle::new),
             external_url: options.external_url,
+            #[cfg(feature = "bearer")]
+            foreign: options.foreign,
+            #[cfg(feature = "conditions")]
+            has_conditions: false,
         };
-        let is_mixed =
-            (auth.has_passwords() || auth.keys.is_some()) && auth.policy.as_ref().is_some_and(Policy::is_open);
-        auth.tokens = is_mixed.then(Tokens::new);
+        #[cfg(feature = "conditions")]
+        {
+            auth.has_conditions = auth.policy.as_ref().is_some_and(Policy::has_conditions);
+        }
+        #[cfg(feature = "bearer")]
+        let has_issuers = auth.foreign.as_ref().is_some_and(Foreign::has_providers);
+        #[cfg(not(feature = "bearer"))]
+        let has_issuers = false;
+        let is_open = auth.policy.as_ref().is_some_and(Policy::is_open);
+        let is_mixed = is_open && (auth.has_passwords() || auth.keys.is_some());
+        auth.tokens = (has_issuers || is_mixed).then(Tokens::new);
         Ok(auth)
     }
 
@@ -131,6 +155,10 @@ impl Auth {
                 nobody if nobody.is_anonymous() => self.by_certificate(head),
                 user => Some(user),
             },
+            // The endpoint itself looks at what it is brought, which may be a token instead of a password.
+            Ok(Credentials::Password { .. }) if head.uri.path() == TOKEN_PATH && self.exchanges() => {
+                Some(Subject::anonymous())
+            }
             Ok(Credentials::Password { user, password }) => self.by_login(head, &user, &password).await?,
             // A token for a token would have no end.
             Ok(Credentials::Token(_)) if head.uri.path() == TOKEN_PATH => None,
@@ -140,14 +168,34 @@ impl Auth {
         match subject {
             Some(subject) => {
                 self.note_groups(&subject).await;
-                Ok(subject)
+                Ok(self.with_facts(subject, head))
             }
+            // Tokens end by themselves, and their clients come back with others; nobody guesses one.
+            None if brings_token(head) => Err(Unidentified::Refused),
             None => Err(self.refuse().await),
         }
     }
 
+    /// What conditions look at, if there are any. Nothing has conditions that is for everybody.
+    #[cfg(feature = "conditions")]
+    fn with_facts(&self, subject: Subject, head: &Parts) -> Subject {
+        match self.has_conditions && !subject.is_anonymous() {
+            true => crate::condition::with_facts(subject, head),
+            false => subject,
+        }
+    }
+
+    #[cfg(not(feature = "conditions"))]
+    fn with_facts(&self, subject: Subject, _head: &Parts) -> Subject {
+        subject
+    }
+
     /// As in zot: where nobody can show who he is, nobody is asked to.
     fn knows_users(&self) -> bool {
+        #[cfg(feature = "bearer")]
+        if self.foreign.is_some() {
+            return true;
+        }
         let is_shown = self.keys.is_some() || self.certificates.is_some() || self.browser.has_providers();
         self.has_passwords() || is_shown
     }
@@ -184,7 +232,12 @@ impl Auth {
 
     /// Whose name and password these are, unless too many logins have failed where they come from.
     /// Errors: too many logins at once, or too many that failed.
-    async fn by_login(&self, head: &Parts, user: &str, password: &str) -> Result<Option<Subject>, Unidentified> {
+    pub(crate) async fn by_login(
+        &self,
+        head: &Parts,
+        user: &str,
+        password: &str,
+    ) -> Result<Option<Subject>, Unidentified> {
         let (Some(throttle), Some(peer)) = (&self.throttle, head.extensions.get::<Peer>()) else {
             return self.by_password(user, password).await;
         };
@@ -226,7 +279,7 @@ impl Auth {
 
     /// Whose name and password these are. The ways are tried one after the other, those on this machine first.
     /// Errors: too many logins at once.
-    async fn by_password(&self, user: &str, password: &str) -> Result<Option<Subject>, Unidentified> {
+    pub(crate) async fn by_password(&self, user: &str, password: &str) -> Result<Option<Subject>, Unidentified> {
         // What has the form of a key is nothing else: it is hashed by no file, and shown to no other server.
         if let Some(keys) = &self.keys
             && let Some(mark) = Mark::of(password)
@@ -288,6 +341,7 @@ impl Auth {
             None => Voucher::File,
             Some(Evidence { extent: Extent::Within(_) | Extent::Instead(_), .. })
             | Some(Evidence { source: Source::Key(_), .. }) => return Some(keys::endpoint::refuse()),
+            Some(Evidence { source: Source::File, .. }) => Voucher::File,
             Some(Evidence { source: Source::Directory, .. }) => Voucher::Directory,
             Some(Evidence { source: Source::Certificate | Source::Elsewhere, .. }) => Voucher::Elsewhere,
         };
@@ -330,11 +384,43 @@ impl Auth {
                 None => {}
             }
         }
+        #[cfg(feature = "bearer")]
+        if let Some(foreign) = &self.foreign
+            && let Some(subject) = foreign.subject(token).await
+        {
+            return Ok(Some(subject));
+        }
         Ok(None)
     }
 
+    /// What a condition says to whoever it refuses.
+    #[cfg(feature = "conditions")]
+    fn reason(&self, subject: &Subject, wanted: Option<(&str, Actions)>) -> Option<String> {
+        let ((repository, wanted), policy) = wanted.zip(self.policy.as_ref())?;
+        policy.reason(subject, repository, wanted).map(str::to_owned)
+    }
+
+    #[cfg(not(feature = "conditions"))]
+    fn reason(&self, _subject: &Subject, _wanted: Option<(&str, Actions)>) -> Option<String> {
+        None
+    }
+
+    /// Whether passwords may be tokens of providers at the token endpoint.
+    fn exchanges(&self) -> bool {
+        #[cfg(feature = "bearer")]
+        if self.foreign.as_ref().is_some_and(Foreign::has_providers) {
+            return true;
+        }
+        false
+    }
+
+    #[cfg(feature = "bearer")]
+    pub(crate) fn foreign(&self) -> Option<&Foreign> {
+        self.foreign.as_ref()
+    }
+
     /// Makes guessing slow.
-    async fn refuse(&self) -> Unidentified {
+    pub(crate) async fn refuse(&self) -> Unidentified {
         if self.fail_delay.is_zero() {
             return Unidentified::Refused;
         }
@@ -384,7 +470,8 @@ impl Access for Auth {
     }
 
     fn may_read_some(&self, subject: &Subject) -> bool {
-        self.policy.as_ref().map_or(!subject.is_anonymous(), |policy| policy.may_read_some(subject))
+        let has_scopes = subject.evidence::<Evidence>().is_some_and(Evidence::decides);
+        has_scopes || self.policy.as_ref().map_or(!subject.is_anonymous(), |policy| policy.may_read_some(subject))
     }
 
     fn may_see_metrics(&self, subject: &Subject) -> bool {
@@ -397,19 +484,54 @@ impl Access for Auth {
     }
 
     fn greets(&self, subject: &Subject, head: &Parts) -> bool {
-        if !subject.is_anonymous() {
+        if !subject.is_nobody() {
             return true;
         }
-        let is_open = !self.knows_users() || self.policy.as_ref().is_some_and(Policy::is_open);
+        // Whoever has a token server to go to is sent there first.
+        #[cfg(feature = "bearer")]
+        let has_place =
+            self.foreign.as_ref().is_some_and(|foreign| foreign.challenge(head, None, &self.base_path).is_some());
+        #[cfg(not(feature = "bearer"))]
+        let has_place = false;
         // With a token for nobody it has been here before.
         let has_token = head.headers.contains_key(AUTHORIZATION);
+        if has_place && !has_token {
+            return false;
+        }
+        let is_open = !self.knows_users() || self.policy.as_ref().is_some_and(Policy::is_open);
         is_open && (self.tokens.is_none() || has_token || !challenge::is_docker(head))
+    }
+
+    fn is_user(&self, subject: &Subject) -> bool {
+        !subject.is_anonymous() && is_whole(subject)
+    }
+
+    fn refusal(&self, subject: &Subject, wanted: Option<(&str, Actions)>) -> Refusal {
+        match subject.evidence::<Evidence>().map(|evidence| &evidence.extent) {
+            // Who has a token that says less than he needs gets another one by being asked (RFC 6750 section 3.1).
+            // If it says enough, as for a tag that is fixed, another one would not help.
+            Some(Extent::Instead(scopes)) => {
+                let suffices = |(repository, any)| scopes.actions(repository).intersects(any);
+                if wanted.is_some_and(suffices) { Refusal::Deny(None) } else { Refusal::Ask }
+            }
+            _ if subject.is_anonymous() => Refusal::Ask,
+            _ => Refusal::Deny(self.reason(subject, wanted)),
+        }
     }
 
     fn challenges(&self, head: &Parts) -> Vec<HeaderValue> {
         if is_interface(head) {
             // Asked like this, a browser would ask for a password itself, in a window of its own.
             return Vec::new();
+        }
+        #[cfg(feature = "bearer")]
+        if let Some(foreign) = &self.foreign
+            && head.uri.path() != TOKEN_PATH
+            && !(self.has_passwords() && brings(head, "basic"))
+            && let Some(challenge) = foreign.challenge(head, self.external_url.as_ref(), &self.base_path)
+        {
+            // Only this one: clients that know both would get a token and send a password.
+            return vec![challenge];
         }
         let takes_token = head.uri.path() != TOKEN_PATH && (challenge::is_docker(head) || brings_token(head));
         let bearer = match &self.tokens {
@@ -445,11 +567,17 @@ impl Access for Auth {
     fn token(&self, subject: &Subject) -> Option<String> {
         let tokens = self.tokens.as_ref()?;
         match subject.name() {
-            None => Some(tokens.document(None, "")),
             // Never more than what it was asked for with.
-            Some(_) if subject.evidence::<Evidence>().is_some() => Some(tokens.document_of(subject)),
+            Some(_) if !is_of_file(subject) => Some(tokens.document_of(subject)),
             Some(user) => Some(tokens.document(Some(user), &self.htpasswd.as_ref()?.hash_of(user)?)),
+            // A token for nobody opens what is open.
+            None if self.policy.as_ref().is_some_and(Policy::is_open) => Some(tokens.document(None, "")),
+            None => None,
         }
+    }
+
+    fn exchange<'a>(&'a self, call: TokenCall<'a>) -> Exchanging<'a> {
+        Box::pin(self.exchanged(call))
     }
 }
 
@@ -460,7 +588,14 @@ fn is_whole(subject: &Subject) -> bool {
 
 /// Whether a request has a token, right or wrong.
 fn brings_token(head: &Parts) -> bool {
-    let is_token =
-        |value: &HeaderValue| value.as_bytes().get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer "));
-    head.headers.get(AUTHORIZATION).is_some_and(is_token)
+    brings(head, "bearer")
+}
+
+/// Whether a request has credentials of a scheme (RFC 9110 section 11.4), whatever else it has.
+fn brings(head: &Parts, scheme: &str) -> bool {
+    let is_one = |value: &HeaderValue| match value.as_bytes().split_at_checked(scheme.len()) {
+        Some((found, rest)) => found.eq_ignore_ascii_case(scheme.as_bytes()) && rest.first() == Some(&b' '),
+        None => false,
+    };
+    head.headers.get(AUTHORIZATION).is_some_and(is_one)
 }

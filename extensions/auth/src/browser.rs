@@ -84,7 +84,9 @@ impl Browser {
         let is_secure = self.is_secure(head);
         let by_password = match subject.evidence::<Evidence>() {
             None => true,
-            Some(evidence) => matches!((&evidence.source, &evidence.extent), (Source::Directory, Extent::Policies)),
+            Some(evidence) => {
+                matches!((&evidence.source, &evidence.extent), (Source::Directory | Source::File, Extent::Policies))
+            }
         };
         let has_password = status != StatusCode::UNAUTHORIZED && by_password;
         if let Some(user) = subject.name().filter(|_| has_password && brings_password(head)) {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use orlop_api::access::Actions;
+use orlop_api::access::{Actions, Subject};
 use serde_json::{Map, Value};
 
 use crate::{keys::Key, pattern::Pattern};
@@ -14,19 +14,36 @@ pub struct Evidence {
     pub extent: Extent,
     /// The claims of a token (RFC 7519 section 4), for conditions of policies.
     pub claims: Option<Arc<Map<String, Value>>>,
+    /// What the request is, if there are policies with conditions.
+    #[cfg(feature = "conditions")]
+    pub facts: Option<Arc<crate::condition::Facts>>,
 }
 
-/// Where somebody is known from. Whoever comes without evidence is of the file of users.
+impl Evidence {
+    /// Whether it decides by itself, whatever the policies say.
+    pub fn decides(&self) -> bool {
+        matches!(self.extent, Extent::Instead(_))
+    }
+}
+
+/// Where somebody is known from. Whoever comes without evidence is of the file of users as well.
 #[derive(Debug, Clone, Default)]
 pub enum Source {
     #[default]
     Elsewhere,
+    /// The file of users.
+    File,
     /// An LDAP directory.
     Directory,
     /// A certificate of his connection.
     Certificate,
     /// A key of his own.
     Key(Arc<Key>),
+}
+
+/// Whether somebody is of the file of users.
+pub fn is_of_file(subject: &Subject) -> bool {
+    subject.evidence::<Evidence>().is_none_or(|evidence| matches!(evidence.source, Source::File))
 }
 
 /// How far a credential goes.

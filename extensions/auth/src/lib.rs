@@ -7,11 +7,14 @@
 //!     v ldap         users of a directory
 //!     v keys         what users have made for their programs
 //!     v certificates users who show one
+//!     v bearer       tokens that others have issued
+//!     v exchange     one for the other at the token endpoint   form  how they are brought there
 //!     v tokens       what stands for a password for a while
 //!     v throttle     failed logins: whoever fails again and again waits
 //!     v evidence     what a credential says beside the name: how far it goes, and what it claims
 //!     v browser      sessions of browsers   sessions  sealed cookies   openid  logins at providers
 //!     v challenge    what a client is told that has to say who it is
+//!     v condition    what has to hold for a policy to count   expression  how that is said
 //!     v policy       what users may do in which repositories, compiled for looking up   pattern  their names
 //! ```
 //!
@@ -23,12 +26,20 @@
 
 mod auth;
 mod base64url;
+#[cfg(feature = "bearer")]
+pub mod bearer;
 mod browser;
 mod certificates;
 mod challenge;
+#[cfg(feature = "conditions")]
+mod condition;
 mod cookie;
 mod credentials;
 mod evidence;
+mod exchange;
+#[cfg(feature = "conditions")]
+pub mod expression;
+mod form;
 mod hash;
 mod htpasswd;
 mod keys;
@@ -53,8 +64,12 @@ mod users;
 pub use auth::{Auth, Options};
 pub use certificates::{Attribute, CertificateRules};
 pub use challenge::{Origin, OriginError};
+#[cfg(feature = "conditions")]
+pub use condition::{Condition, REQUEST};
 pub use credentials::{Credentials, Malformed};
 pub use evidence::{Evidence, Extent, Reach, Scopes, Source};
+#[cfg(feature = "conditions")]
+pub use expression::{Expression, ExpressionError};
 pub use htpasswd::HtpasswdError;
 pub use keys::{KEYS_MAX, KEYS_OF_USER_MAX, Key, Keys, KeysError};
 #[cfg(feature = "openid")]

@@ -49,10 +49,28 @@ impl Outbound {
     ///
     /// Errors: the file cannot be read, or has no certificate.
     pub fn new(authorities: Option<&Path>) -> io::Result<Self> {
+        match authorities {
+            None => Outbound::with(None),
+            Some(path) => {
+                let name = path.display().to_string();
+                let unreadable = |error: io::Error| io::Error::new(error.kind(), format!("{name}: {error}"));
+                Outbound::trusting(&name, &std::fs::read(path).map_err(unreadable)?)
+            }
+        }
+    }
+
+    /// Trusts the roots of the system and those of `pem`, which an error calls `name`.
+    ///
+    /// Errors: there is no certificate in it.
+    pub fn trusting(name: &str, pem: &[u8]) -> io::Result<Self> {
+        Outbound::with(Some((name, pem)))
+    }
+
+    fn with(authorities: Option<(&str, &[u8])>) -> io::Result<Self> {
         // A system without roots of its own can still reach what the file vouches for.
         let mut roots = roots::of_system();
-        if let Some(path) = authorities {
-            roots.extend(roots::of_file(path)?.roots);
+        if let Some((name, pem)) = authorities {
+            roots.extend(roots::of_pem(name, pem)?.roots);
         }
         let tls = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()

@@ -15,6 +15,11 @@ use orlop_gc::retention::Glob;
 use quick_cache::sync::Cache;
 
 use crate::pattern::Pattern;
+#[cfg(feature = "conditions")]
+use crate::{
+    condition::{Condition, Question},
+    evidence::Evidence,
+};
 
 /// Repositories for which it is remembered which patterns match.
 const REPOSITORIES_REMEMBERED: usize = 16 << 10;
@@ -25,6 +30,9 @@ pub struct Rights {
     pub users: Vec<String>,
     pub groups: Vec<String>,
     pub actions: Actions,
+    /// What has to hold for it to count.
+    #[cfg(feature = "conditions")]
+    pub conditions: Vec<Condition>,
 }
 
 /// What is allowed in the repositories of a pattern.
@@ -78,6 +86,9 @@ struct Compiled {
 struct Subjects {
     users: HashMap<Box<str>, Actions>,
     groups: HashMap<Box<str>, Actions>,
+    /// What counts only sometimes.
+    #[cfg(feature = "conditions")]
+    conditional: Vec<Rights>,
 }
 
 impl Policy {
@@ -121,7 +132,58 @@ impl Policy {
         let rule = rules.find(|rule| rule.pattern.is_for(subject, repository));
         let Some(user) = subject.name() else { return rule.map_or(Actions::NONE, |rule| rule.anonymous) };
         let of_rule = rule.map_or(Actions::NONE, |rule| self.of(&rule.subjects, user, subject).union(rule.default));
-        of_rule.union(self.of(&self.admin, user, subject))
+        let all = of_rule.union(self.of(&self.admin, user, subject));
+        #[cfg(feature = "conditions")]
+        let all = self.conditional(rule).fold(all, |all, rights| self.with(all, rights, subject, repository));
+        all
+    }
+
+    /// Why `subject` may do none of the `wanted` actions, if a condition says so.
+    #[cfg(feature = "conditions")]
+    pub fn reason(&self, subject: &Subject, repository: &str, wanted: Actions) -> Option<&str> {
+        let facts = subject.evidence::<Evidence>()?.facts.as_ref()?;
+        let matched = self.matching(repository);
+        let mut rules = matched.iter().map(|index| &self.rules[*index]);
+        let rule = rules.find(|rule| rule.pattern.is_for(subject, repository));
+        let groups: Vec<&str> = self.groups_of(subject).collect();
+        self.conditional(rule).filter(|rights| rights.are_for(subject, &groups)).find_map(|rights| {
+            let action =
+                Action::ALL.into_iter().find(|action| rights.actions.contains(*action) && wanted.contains(*action))?;
+            let is_admin = self.is_listed(subject, &groups);
+            let question = Question { action, repository, subject, groups: &groups, is_admin };
+            facts.first_unmet(&rights.conditions, question)?
+        })
+    }
+
+    /// Whether there is anything that counts only sometimes.
+    #[cfg(feature = "conditions")]
+    pub fn has_conditions(&self) -> bool {
+        let mut subjects = self.rules.iter().map(|rule| &rule.subjects).chain([&self.admin]);
+        subjects.any(|subjects| !subjects.conditional.is_empty())
+    }
+
+    #[cfg(feature = "conditions")]
+    fn conditional<'a>(&'a self, rule: Option<&'a Compiled>) -> impl Iterator<Item = &'a Rights> {
+        rule.into_iter().flat_map(|rule| &rule.subjects.conditional).chain(&self.admin.conditional)
+    }
+
+    /// With the actions of `rights` whose conditions hold. Nothing is granted to a request of which nothing is known.
+    #[cfg(feature = "conditions")]
+    fn with(&self, all: Actions, rights: &Rights, subject: &Subject, repository: &str) -> Actions {
+        let Some(facts) = subject.evidence::<Evidence>().and_then(|evidence| evidence.facts.as_ref()) else {
+            return all;
+        };
+        let groups: Vec<&str> = self.groups_of(subject).collect();
+        if !rights.are_for(subject, &groups) {
+            return all;
+        }
+        let is_admin = self.is_listed(subject, &groups);
+        let more = Action::ALL.into_iter().filter(|action| rights.actions.contains(*action) && !all.contains(*action));
+        let holds = |action: &Action| {
+            let question = Question { action: *action, repository, subject, groups: &groups, is_admin };
+            facts.meet(&rights.conditions, question)
+        };
+        all.union(more.filter(holds).collect())
     }
 
     pub fn is_fixed(&self, repository: &str, tag: &str) -> bool {
@@ -148,6 +210,35 @@ impl Policy {
         let is_named = |user: &str| self.admin.users.contains_key(user);
         subject.name().is_some_and(is_named)
             || self.groups_of(subject).any(|group| self.admin.groups.contains_key(group))
+            || self.is_admin_now(subject)
+    }
+
+    /// Whether somebody is among the administrators, whatever has to hold for that to count.
+    #[cfg(feature = "conditions")]
+    fn is_listed(&self, subject: &Subject, groups: &[&str]) -> bool {
+        subject.name().is_some_and(|user| self.admin.users.contains_key(user))
+            || groups.iter().any(|group| self.admin.groups.contains_key(*group))
+            || self.admin.conditional.iter().any(|rights| rights.are_for(subject, groups))
+    }
+
+    /// Whether conditions make an administrator of somebody. What is asked is `update` of no repository.
+    #[cfg(feature = "conditions")]
+    fn is_admin_now(&self, subject: &Subject) -> bool {
+        if self.admin.conditional.is_empty() {
+            return false;
+        }
+        let Some(facts) = subject.evidence::<Evidence>().and_then(|evidence| evidence.facts.as_ref()) else {
+            return false;
+        };
+        let groups: Vec<&str> = self.groups_of(subject).collect();
+        let question = Question { action: Action::Update, repository: "", subject, groups: &groups, is_admin: true };
+        let counts = |rights: &Rights| rights.are_for(subject, &groups) && facts.meet(&rights.conditions, question);
+        self.admin.conditional.iter().any(counts)
+    }
+
+    #[cfg(not(feature = "conditions"))]
+    fn is_admin_now(&self, _subject: &Subject) -> bool {
+        false
     }
 
     /// What a user has by himself and by his groups.
@@ -187,10 +278,24 @@ fn compile(pattern: Pattern, rules: Rules) -> Compiled {
     Compiled { pattern, subjects: Subjects::of(policies), default, anonymous, fixed_tags }
 }
 
+#[cfg(feature = "conditions")]
+impl Rights {
+    fn are_for(&self, subject: &Subject, groups: &[&str]) -> bool {
+        let is_named = |user: &str| self.users.iter().any(|named| named == user);
+        subject.name().is_some_and(is_named) || self.groups.iter().any(|named| groups.contains(&named.as_str()))
+    }
+}
+
 impl Subjects {
     fn of(policies: Vec<Rights>) -> Self {
         let mut subjects = Subjects::default();
-        for Rights { users, groups, actions } in policies {
+        for rights in policies {
+            #[cfg(feature = "conditions")]
+            if !rights.conditions.is_empty() {
+                subjects.conditional.push(rights);
+                continue;
+            }
+            let Rights { users, groups, actions, .. } = rights;
             for (names, all) in [(users, &mut subjects.users), (groups, &mut subjects.groups)] {
                 for name in names {
                     let known: &mut Actions = all.entry(name.into()).or_default();
@@ -214,7 +319,7 @@ mod tests {
 
     fn rights(users: &[&str], groups: &[&str], actions: Actions) -> Rights {
         let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        Rights { users: owned(users), groups: owned(groups), actions }
+        Rights { users: owned(users), groups: owned(groups), actions, ..Rights::default() }
     }
 
     fn pattern(text: &str) -> Pattern {

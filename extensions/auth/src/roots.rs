@@ -16,10 +16,16 @@ pub fn of_system() -> RootCertStore {
 
 /// Those of a file in PEM form. Errors: it cannot be read, or has no certificate.
 pub fn of_file(path: &Path) -> io::Result<RootCertStore> {
-    let invalid =
-        |reason: &dyn Display| io::Error::new(io::ErrorKind::InvalidInput, format!("{}: {reason}", path.display()));
-    let certificates = CertificateDer::pem_file_iter(path)
-        .and_then(|entries| entries.collect::<Result<Vec<_>, _>>())
+    let name = path.display().to_string();
+    let unreadable = |error: io::Error| io::Error::new(error.kind(), format!("{name}: {error}"));
+    of_pem(&name, &std::fs::read(path).map_err(unreadable)?)
+}
+
+/// Those of `pem`, which an error calls `name`. Errors: it has no certificate.
+pub fn of_pem(name: &str, pem: &[u8]) -> io::Result<RootCertStore> {
+    let invalid = |reason: &dyn Display| io::Error::new(io::ErrorKind::InvalidInput, format!("{name}: {reason}"));
+    let certificates = CertificateDer::pem_slice_iter(pem)
+        .collect::<Result<Vec<_>, _>>()
         .map_err(|error| invalid(&format_args!("cannot be read as PEM certificates: {error}")))?;
     if certificates.is_empty() {
         return Err(invalid(&"holds no certificate, expected at least one CERTIFICATE section"));

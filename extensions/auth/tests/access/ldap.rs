@@ -232,7 +232,8 @@ async fn nonsense_is_no_answer() {
 /// Everything for one group, and reading for all users.
 fn policy(group: &str) -> Policy {
     const READ: Actions = Actions::of(&[Action::Read]);
-    let developers = Rights { users: Vec::new(), groups: vec![group.to_owned()], actions: Actions::FULL };
+    let developers =
+        Rights { users: Vec::new(), groups: vec![group.to_owned()], actions: Actions::FULL, ..Rights::default() };
     let team = Rules { policies: vec![developers], default: READ, ..Rules::default() };
     let repositories = vec![(Pattern::new("team/**").expect("a pattern"), team)];
     Policy::new(repositories, Rights::default(), Vec::new(), orlop_auth::Metrics::default())

@@ -3,7 +3,13 @@
 
 mod browser;
 mod certificates;
+#[cfg(feature = "conditions")]
+mod conditions;
+#[cfg(feature = "bearer")]
+mod foreign;
 mod github;
+#[cfg(feature = "bearer")]
+mod issuer;
 mod keys;
 #[cfg(feature = "ldap")]
 mod ldap;
@@ -14,7 +20,11 @@ mod provider;
 mod repositories;
 mod rig;
 mod sessions;
+#[cfg(feature = "bearer")]
+mod signer;
 #[cfg(feature = "ldap")]
 mod slapd;
 mod throttle;
 mod uploads;
+#[cfg(feature = "bearer")]
+mod workload;

@@ -111,6 +111,7 @@ fn takes(kind: Kind, method: &str, case: &Case) -> &'static str {
         (_, "OPTIONS") | (Kind::Extensions | Kind::Management, "GET" | "HEAD") => "everybody",
         (Kind::Base | Kind::Catalog | Kind::Health | Kind::Metrics | Kind::Token, "GET" | "HEAD") => "everybody",
         (Kind::Login, "GET" | "HEAD") | (Kind::Logout, "POST") => "everybody",
+        (Kind::Token, "POST") => "everybody",
         (Kind::ApiKeys, "GET" | "HEAD" | "POST" | "DELETE") => "users",
         (Kind::Operators, "GET" | "HEAD" | "POST") => "root",
         _ => "",

@@ -43,6 +43,7 @@ pub fn policy() -> Policy {
         users: users.iter().map(|user| (*user).to_owned()).collect(),
         groups: groups.iter().map(|group| (*group).to_owned()).collect(),
         actions,
+        ..Rights::default()
     };
     let read = Actions::of(&[Action::Read]);
     let team = Rules {

@@ -53,9 +53,10 @@ pub struct Answer {
 }
 
 /// alice owns team-a, carol reads it, dave pushes new things to it, frank only moves its tags; bob owns team-b; erin
-/// is nobody; root administers. `open` can be read by everybody, and everybody may do anything in `drop`. Tags that begin with v never change in team-a.
+/// is nobody; root administers. `open` can be read by everybody, and everybody may do anything in `drop`. Tags that
+/// begin with v never change in team-a.
 pub fn policy() -> Policy {
-    let rights = |user: &str, actions| Rights { users: vec![user.to_owned()], groups: Vec::new(), actions };
+    let rights = |user: &str, actions| Rights { users: vec![user.to_owned()], actions, ..Rights::default() };
     let pattern = |text: &str| Pattern::new(text).expect("a pattern");
     let team_a = Rules {
         policies: vec![
@@ -152,6 +153,12 @@ impl Rig {
         let (directory, htpasswd) = with_users();
         let options = Options { htpasswd: Some(htpasswd), ..options };
         Rig::open_with(directory, options, policy, None, |registry| registry.with_front(front)).await
+    }
+
+    /// With what becomes of the path of a file with all users.
+    pub async fn of_users(options: impl FnOnce(PathBuf) -> Options) -> Self {
+        let (directory, htpasswd) = with_users();
+        Rig::open(directory, options(htpasswd)).await
     }
 
     /// With users of any kind, and a store in `directory`.

@@ -1,0 +1,34 @@
+//! Files of users, line by line.
+//!
+//! An input is the text of a file. What is accepted has as many users as lines that are no comments, all of different
+//! names; what is refused is refused in one line, which shows no hash.
+
+use std::collections::HashSet;
+
+use orlop_auth::Users;
+
+/// Shorter texts may be in an error by chance.
+const SECRET_BYTES_MIN: usize = 12;
+
+pub fn run(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let split: Vec<Option<(&str, &str)>> = lines.map(|line| line.split_once(':')).collect();
+    match Users::parse(text) {
+        Ok(users) => {
+            let names: HashSet<&str> = split.iter().map(|line| line.expect("a name and a hash").0).collect();
+            assert_eq!((users.len(), names.len()), (split.len(), split.len()));
+            for (name, hash) in split.into_iter().flatten() {
+                assert!(users.hash_of(name).is_some_and(|known| known == hash), "{name:?}");
+            }
+        }
+        Err(error) => {
+            let error = error.to_string();
+            assert_eq!(error.lines().count(), 1, "{error}");
+            for (name, hash) in split.into_iter().flatten() {
+                let is_shown = hash.len() >= SECRET_BYTES_MIN && !name.contains(hash) && error.contains(hash);
+                assert!(!is_shown, "the error shows a hash: {error}");
+            }
+        }
+    }
+}
