@@ -134,15 +134,21 @@ pub struct Device {
     directory: PathBuf,
     path: Option<PathBuf>,
     base: Image,
+    sector_bytes: usize,
     served: Arc<Served>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Device {
-    /// A device with these bytes. `directory` is made if it is not there. With a `clock` it records, and
+    /// A device with these bytes, in sectors of 512 or 4096. `directory` is made if it is not there. With a `clock` it records, and
     /// the clock tells the number of entries.
     /// Errors: no file system of one's own, or no loop device can be had here.
-    pub fn attach(directory: &Path, image: &Image, clock: Option<Arc<AtomicU64>>) -> io::Result<Self> {
+    pub fn attach(
+        directory: &Path,
+        image: &Image,
+        sector_bytes: usize,
+        clock: Option<Arc<AtomicU64>>,
+    ) -> io::Result<Self> {
         fs::create_dir_all(directory)?;
         let entries = clock.is_some().then(Vec::new);
         let clock = clock.unwrap_or_default();
@@ -153,8 +159,9 @@ impl Device {
         let threads = serve(mounted, &served);
         // From here on the guard cleans up.
         let directory = directory.to_owned();
-        let mut device = Device { path: None, base: image.clone(), served, threads, directory };
-        let ended = run(Command::new("losetup").args(["--find", "--show"]).arg(device.directory.join(FILE)));
+        let mut device = Device { path: None, base: image.clone(), sector_bytes, served, threads, directory };
+        let size = format!("--sector-size={sector_bytes}");
+        let ended = run(Command::new("losetup").args(["--find", "--show", &size]).arg(device.directory.join(FILE)));
         if !ended.status.success() {
             return Err(io::Error::new(ErrorKind::Unsupported, format!("no loop device: {}", ended.stderr.trim())));
         }
@@ -203,7 +210,7 @@ impl Device {
     /// Everything that was done so far.
     pub fn recording(&self) -> Recording {
         let entries = self.served.lock().entries.clone().unwrap_or_default();
-        Recording { base: self.base.clone(), entries }
+        Recording { base: self.base.clone(), entries, sector_bytes: self.sector_bytes }
     }
 }
 

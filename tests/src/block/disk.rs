@@ -35,7 +35,8 @@ impl Disk {
     /// # Panics
     /// If it can't be made, although [`FileSystem::obstacle`] names none.
     pub fn make(file_system: FileSystem, directory: &Path) -> Image {
-        let attached = Device::attach(&directory.join("device"), &Image::empty(IMAGE_BYTES), None);
+        let attached =
+            Device::attach(&directory.join("device"), &Image::empty(IMAGE_BYTES), file_system.sector_bytes(), None);
         let device = attached.unwrap_or_else(|error| panic!("{file_system}: {error}"));
         let made: io::Result<()> = file_system.make(device.path());
         made.unwrap_or_else(|error| panic!("{error}"));
@@ -56,7 +57,7 @@ impl Disk {
     ) -> Result<Self, Broken> {
         let path = Self::path_in(directory);
         fs::create_dir_all(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        let attached = Device::attach(&directory.join("device"), image, clock);
+        let attached = Device::attach(&directory.join("device"), image, file_system.sector_bytes(), clock);
         let device = attached.unwrap_or_else(|error| panic!("{file_system}: {error}"));
         let was_repaired = file_system.repair(device.path())?;
         file_system.mount(device.path(), &path, options)?;

@@ -41,6 +41,15 @@ impl FileSystem {
         }
     }
 
+    /// What a device under it must write whole or not at all. Btrfs asks for more than the others: its superblock
+    /// of 4 KiB is written in place, and a torn one can only be mended by `btrfs rescue super-recover`.
+    pub fn sector_bytes(self) -> usize {
+        match self {
+            FileSystem::Ext4 | FileSystem::Ext4WithoutJournal | FileSystem::Xfs => 512,
+            FileSystem::Btrfs => 4096,
+        }
+    }
+
     /// Everything is written when it is made, and nothing later in the background.
     fn maker(self) -> (&'static str, &'static [&'static str]) {
         match self {

@@ -13,10 +13,7 @@ use std::{
 
 use crate::{faults::pages::File, stream::Random};
 
-/// What a device writes whole or not at all.
-const SECTOR_BYTES: usize = 512;
-
-/// What most of them do.
+/// What most devices write whole or not at all.
 const BLOCK_BYTES: usize = 4096;
 
 /// Of an image that is kept as a file, written or left a hole.
@@ -152,6 +149,8 @@ impl fmt::Display for Moment {
 pub struct Recording {
     pub base: Image,
     pub entries: Vec<Entry>,
+    /// What this device writes whole or not at all.
+    pub sector_bytes: usize,
 }
 
 impl Recording {
@@ -208,13 +207,14 @@ impl<'a> Player<'a> {
         let mut image = self.image.clone();
         let open: Vec<&Entry> =
             entries[moment.durable..moment.until].iter().filter(|entry| **entry != Entry::Flush).collect();
-        keep(&mut image, &open, moment.left, &mut Random(moment.seed));
+        let part_bytes = if moment.left == Left::Blocks { BLOCK_BYTES } else { self.recording.sector_bytes };
+        keep(&mut image, &open, moment.left, part_bytes, &mut Random(moment.seed));
         image
     }
 }
 
 /// Applies a part of the entries.
-fn keep(image: &mut Image, entries: &[&Entry], left: Left, random: &mut Random) {
+fn keep(image: &mut Image, entries: &[&Entry], left: Left, part_bytes: usize, random: &mut Random) {
     let chosen = random.below(entries.len().max(1) as u64) as usize;
     for (number, entry) in entries.iter().enumerate() {
         match left {
@@ -224,14 +224,13 @@ fn keep(image: &mut Image, entries: &[&Entry], left: Left, random: &mut Random) 
                     image.apply(entry);
                 }
             }
-            Left::Blocks => keep_parts(image, entry, BLOCK_BYTES, |_| random.below(2) == 0),
-            Left::Sectors => keep_parts(image, entry, SECTOR_BYTES, |_| random.below(2) == 0),
+            Left::Blocks | Left::Sectors => keep_parts(image, entry, part_bytes, |_| random.below(2) == 0),
             Left::AllButOne if number == chosen => {}
             Left::One if number != chosen => {}
             Left::Prefix if number > chosen => {}
             Left::Prefix if number == chosen => {
                 let end = random.below(1 << 8) as usize;
-                keep_parts(image, entry, SECTOR_BYTES, |part| part < end);
+                keep_parts(image, entry, part_bytes, |part| part < end);
             }
             Left::AllButOne | Left::One | Left::Prefix => image.apply(entry),
         }

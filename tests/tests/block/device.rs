@@ -24,7 +24,7 @@ fn every_sync_arrives_as_a_flush() {
     let directory = temporary_directory();
     let clock = Arc::default();
     let image = Image::empty(BYTES);
-    let device = Device::attach(&directory.path().join("device"), &image, Some(clock)).expect("a device");
+    let device = Device::attach(&directory.path().join("device"), &image, 512, Some(clock)).expect("a device");
     assert_eq!(device.setting("write_cache"), "write back");
     assert_eq!(device.setting("fua"), "0");
     let mut opened = File::options().write(true).open(device.path()).expect("it can be opened");
@@ -44,7 +44,7 @@ fn every_sync_arrives_as_a_flush() {
 #[test]
 fn an_image_has_what_was_flushed_and_some_of_the_rest() {
     let entries = vec![write(0, 1, 8192), Entry::Flush, write(0, 2, 4096), write(4096, 3, 4096), write(0, 4, 512)];
-    let recording = Recording { base: Image::empty(BYTES), entries };
+    let recording = Recording { base: Image::empty(BYTES), entries, sector_bytes: 512 };
     assert_eq!(recording.flushed(), [2]);
     assert_eq!([0, 1, 2, 5].map(|until| recording.durable_at(until)), [0, 0, 2, 2]);
     let mut player = Player::new(&recording);

@@ -4,7 +4,7 @@ use std::{
     fmt, fs,
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::Instant,
@@ -18,12 +18,17 @@ use orlop_tests::{
     stream::Random,
     verify::{Depth, Event, Journal, Line, Tally, Worker, World},
 };
+use rustix::fs::syncfs;
 use tempfile::TempDir;
 
 const WORKERS: u64 = 3;
 
 /// Requests to the device for each flush that is waited for: a file system that does not flush comes to an end.
 const REQUESTS_MAX: u64 = 30;
+
+/// One operation of a client in so many is followed by a sync of the whole file system, as the kernel's own
+/// writing does it in time: what nobody waits for reaches the device as well, in an order of its own.
+const SYNCS_ONE_IN: u64 = 6;
 
 /// What is known of one run of work: everything that was written, and everything that was promised.
 pub struct Work {
@@ -142,13 +147,20 @@ impl Rig {
         let clock = Arc::<AtomicU64>::default();
         let disk = self.mount(base, Some(clock.clone()))?;
         self.serve().await?;
+        let root = Arc::new(fs::File::open(disk.path()).expect("a mounted file system can be opened"));
         let (workers, journal) = self.workers(lines, clock.clone());
         let flushed = disk.device.flushes();
         let end = flushed.load(Ordering::SeqCst) + flushes;
         let requests_end = clock.load(Ordering::SeqCst) + flushes * REQUESTS_MAX;
         let workers = all(workers, move |mut worker| {
-            let (flushed, clock) = (flushed.clone(), clock.clone());
-            let is_over = move || flushed.load(Ordering::SeqCst) >= end || clock.load(Ordering::SeqCst) >= requests_end;
+            let (flushed, clock, root) = (flushed.clone(), clock.clone(), root.clone());
+            let random = Mutex::new(Random(seed()));
+            let is_over = move || {
+                if random.lock().expect("nobody panics with it").below(SYNCS_ONE_IN) == 0 {
+                    syncfs(&root).expect("a sync of a sound device does not fail");
+                }
+                flushed.load(Ordering::SeqCst) >= end || clock.load(Ordering::SeqCst) >= requests_end
+            };
             async move {
                 let result = match worker.verify(Depth::Everything).await {
                     Ok(()) => worker.run(is_over).await,
