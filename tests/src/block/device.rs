@@ -19,7 +19,7 @@ use rustix::{
     mount::{UnmountFlags, unmount},
 };
 
-use super::{Entry, Image, Recording};
+use super::{Entry, Image, Recording, leftovers};
 use crate::{
     faults::{
         disk::mount_device,
@@ -155,7 +155,8 @@ impl Device {
         clock.store(0, Ordering::SeqCst);
         let content = Mutex::new(Content { image: image.clone(), entries });
         let served = Arc::new(Served { content, clock, flushes: Arc::default() });
-        let mounted = mount_device("orlop-block", directory)?;
+        leftovers::remove();
+        let mounted = mount_device(&leftovers::name(), directory)?;
         let threads = serve(mounted, &served);
         // From here on the guard cleans up.
         let directory = directory.to_owned();

@@ -11,6 +11,9 @@ use super::{Device, FileSystem, Image, file_system::unmount_now};
 /// Zeros cost nothing; a store keeps 64 MiB of it as a ballast.
 const IMAGE_BYTES: u64 = 1 << 30;
 
+/// Where it is mounted, in the test's directory.
+pub(super) const MOUNTED: &str = "mounted";
+
 /// Why a file system can't be used any more.
 #[derive(Debug, Clone)]
 pub struct Broken(pub String);
@@ -72,7 +75,7 @@ impl Disk {
 
     /// Where one will be mounted.
     pub fn path_in(directory: &Path) -> PathBuf {
-        directory.join("mounted")
+        directory.join(MOUNTED)
     }
 }
 

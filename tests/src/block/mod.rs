@@ -12,6 +12,7 @@
 mod device;
 mod disk;
 mod file_system;
+mod leftovers;
 mod recording;
 
 pub use device::Device;
