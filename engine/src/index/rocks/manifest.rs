@@ -91,8 +91,8 @@ fn record_end(bytes: &[u8], at: usize) -> Option<Result<usize, usize>> {
 
 /// Whether all that a sector has of the bytes from `from` on is zeros.
 fn has_lost_sector(bytes: &[u8], from: usize) -> bool {
-    let sectors = from / SECTOR_BYTES..bytes.len().div_ceil(SECTOR_BYTES);
-    sectors.into_iter().any(|sector| {
+    let mut sectors = from / SECTOR_BYTES..bytes.len().div_ceil(SECTOR_BYTES);
+    sectors.any(|sector| {
         let (start, end) = (sector * SECTOR_BYTES, (sector + 1) * SECTOR_BYTES);
         let part = &bytes[start.max(from)..end.min(bytes.len())];
         part.len() >= ZEROS_MIN && part.iter().all(|byte| *byte == 0)
@@ -106,7 +106,7 @@ fn masked(checksum: u32) -> u32 {
 
 /// CRC-32C (Castagnoli), bit by bit: the list has some kilobytes.
 fn crc32c(bytes: &[u8]) -> u32 {
-    let step = |rest: u32, _| if rest & 1 == 1 { rest >> 1 ^ 0x82f6_3b78 } else { rest >> 1 };
+    let step = |rest: u32, _| if rest & 1 == 1 { (rest >> 1) ^ 0x82f6_3b78 } else { rest >> 1 };
     !bytes.iter().fold(!0, |sum, byte| (0..8).fold(sum ^ u32::from(*byte), step))
 }
 
