@@ -14,6 +14,7 @@ REPEAT ?= 3
 BLOBS ?= 10000000
 SECONDS ?= 600
 POINTS ?= 5000
+IMAGES ?= 500
 SEED ?= 1
 SCHEDULES ?= 100000
 CONNECTIONS ?= 10000
@@ -53,8 +54,9 @@ soak:
 	ORLOP_GRAPHS=100000 $(CARGO) test --release $(ASSERTIONS) -p orlop-gc --test collection graphs
 
 # Never lose, never lie (docs/reliability.md): the model crashed everywhere, rot, a disk filled a hundred
-# times, one that loses power POINTS times and fails at each operation (root), and SIGKILL under verifying
-# clients for SECONDS. Each prints what it did; SEED repeats a run.
+# times, one that loses power POINTS times and fails at each operation (root), IMAGES of each of four real file
+# systems after a power cut (root), and SIGKILL under verifying clients for SECONDS. Each prints what it did;
+# SEED repeats a run.
 crash:
 	scripts/setup test
 	$(CARGO) build --release $(ASSERTIONS) --workspace --bins --tests
@@ -65,6 +67,8 @@ crash:
 	ORLOP_RIG_SEED=$(SEED) ORLOP_FULL_ROUNDS=100 $(CARGO) test --release $(ASSERTIONS) -p orlop-tests --test registry full -- --nocapture
 	ORLOP_RIG_SEED=$(SEED) ORLOP_FAULT_POINTS=$(POINTS) ORLOP_FAULT_RUNS=1000000 \
 		$(CARGO) test --release $(ASSERTIONS) -p orlop-tests --test faults -- --nocapture --test-threads 2
+	ORLOP_RIG_SEED=$(SEED) ORLOP_BLOCK_IMAGES=$(IMAGES) \
+		$(CARGO) test --release $(ASSERTIONS) -p orlop-tests --test block -- --nocapture --test-threads 2
 	ORLOP_RIG_SEED=$(SEED) ORLOP_CRASH_SECONDS=$(SECONDS) $(CARGO) test --release $(ASSERTIONS) -p orlop-tests --test registry crash -- --nocapture
 
 # Races (docs/reliability.md): SCHEDULES orders of everything in each scenario, chosen by SEED; prints the counts.

@@ -5,6 +5,7 @@
 //! built. Every test ends with [`Registry::finish`], which asserts a clean stop and runs
 //! `orlop check` over the store.
 
+pub mod block;
 pub mod collection;
 pub mod disk;
 pub mod faults;

@@ -5,6 +5,7 @@
 //! no synced write is missing.
 
 mod files;
+mod manifest;
 mod settings;
 mod synced;
 
@@ -42,7 +43,8 @@ pub struct RocksIndex {
 impl RocksIndex {
     /// Opens the index in directory `path`, creating it, its parents and missing tables.
     ///
-    /// A torn tail of changes that were never synced is dropped without an error. Errors:
+    /// A torn tail of changes that were never synced is dropped without an error, and so is a torn
+    /// change of the list of files. Errors:
     /// [`IndexError::InUse`] when it is open already, here or in another process;
     /// [`IndexError::Corrupt`] when files are damaged or missing, when synced changes are missing
     /// from the log, or when it has tables this version does not know. The data is then left as it
@@ -54,6 +56,7 @@ impl RocksIndex {
             TryLockError::WouldBlock => IndexError::InUse(path.display().to_string()),
             TryLockError::Error(e) => file_error(path, &e),
         })?;
+        manifest::cut_torn_end(path).map_err(|e| file_error(path, &e))?;
         let recorded = recorded(path)?;
         if path.join("CURRENT").exists() && recorded.is_some() {
             // Opening for writing replaces the log by what could be read of it. The damage must

@@ -55,14 +55,7 @@ impl FaultDisk {
     }
 
     fn mount_tree(&mut self, tree: Tree) -> io::Result<()> {
-        let device = open_device()?;
-        let options = format!(
-            "fd={},rootmode=40000,user_id=0,group_id=0,allow_other,default_permissions,max_read={TRANSFER_BYTES_MAX}",
-            device.as_raw_fd()
-        );
-        let options = CString::new(options).expect("no zero byte");
-        let flags = MountFlags::NOSUID | MountFlags::NODEV;
-        mount("orlop-faults", &self.path, "fuse", flags, options.as_c_str())?;
+        let device = mount_device("orlop-faults", &self.path)?;
         *self.shared.lock() = State::begin(tree);
         self.threads = serve(device, &self.shared);
         self.is_mounted = true;
@@ -180,6 +173,18 @@ impl Drop for FaultDisk {
     fn drop(&mut self) {
         self.detach();
     }
+}
+
+/// Mounts a file system on a directory; what reads from the descriptor is to serve it.
+pub(crate) fn mount_device(name: &str, path: &Path) -> io::Result<OwnedFd> {
+    let device = open_device()?;
+    let options = format!(
+        "fd={},rootmode=40000,user_id=0,group_id=0,allow_other,default_permissions,max_read={TRANSFER_BYTES_MAX}",
+        device.as_raw_fd()
+    );
+    let options = CString::new(options).expect("no zero byte");
+    mount(name, path, "fuse", MountFlags::NOSUID | MountFlags::NODEV, options.as_c_str())?;
+    Ok(device)
 }
 
 fn open_device() -> io::Result<OwnedFd> {

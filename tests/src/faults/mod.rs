@@ -10,15 +10,15 @@
 //! It speaks the kernel's protocol itself (`wire`), because what matters here are files without a name
 //! and answers that never come. Mounting needs root and /dev/fuse.
 
-mod disk;
+pub(crate) mod disk;
 mod names;
 mod operation;
-mod pages;
+pub(crate) mod pages;
 mod plan;
 mod rules;
-mod serve;
+pub(crate) mod serve;
 mod tree;
-mod wire;
+pub(crate) mod wire;
 
 pub use disk::{FaultDisk, Image};
 pub use operation::{Class, Kind, Operation};

@@ -58,6 +58,12 @@ pub struct Shared {
     changed: Condvar,
 }
 
+/// A file system, as requests and their answers.
+pub(crate) trait Answering: Send + Sync + 'static {
+    /// Does what a request asks for. `None` if there is no answer.
+    fn handle(&self, request: Request) -> Option<Vec<u8>>;
+}
+
 /// Waits for the power to be cut.
 #[derive(Clone)]
 pub struct Gate(pub(super) Arc<Shared>);
@@ -87,8 +93,9 @@ impl Shared {
         self.lock().is_over = true;
         self.changed.notify_all();
     }
+}
 
-    /// Does what a request asks for. `None` if there is no answer.
+impl Answering for Shared {
     fn handle(&self, request: Request) -> Option<Vec<u8>> {
         let mut state = self.lock();
         let operation = state.count(&request);
@@ -303,11 +310,11 @@ impl State {
     }
 }
 
-/// Serves until the mount is gone.
-pub fn serve(device: OwnedFd, shared: &Arc<Shared>) -> Vec<JoinHandle<()>> {
+/// Answers until the mount is gone, several requests at a time.
+pub(crate) fn serve<T: Answering>(device: OwnedFd, answering: &Arc<T>) -> Vec<JoinHandle<()>> {
     let device = Arc::new(device);
     let thread = |_| {
-        let (device, shared) = (Arc::clone(&device), Arc::clone(shared));
+        let (device, answering) = (Arc::clone(&device), Arc::clone(answering));
         spawn(move || {
             let mut buffer = vec![0; REQUEST_BYTES_MAX];
             loop {
@@ -318,7 +325,7 @@ pub fn serve(device: OwnedFd, shared: &Arc<Shared>) -> Vec<JoinHandle<()>> {
                     Err(_) => return,
                 };
                 let Some(request) = Request::read(&buffer[..length]) else { return };
-                if let Some(bytes) = shared.handle(request) {
+                if let Some(bytes) = answering.handle(request) {
                     // Whoever asked may be gone, or the whole mount.
                     let _ = rustix::io::write(device.as_fd(), &bytes);
                 }

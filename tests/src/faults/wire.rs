@@ -36,6 +36,7 @@ const OPEN_EXCLUSIVE: u32 = 0o200;
 const RENAME_NOREPLACE: u32 = 1;
 const ALLOCATE_KEEP_SIZE: u32 = 1;
 const ALLOCATE_PUNCH_HOLE: u32 = 2;
+const ALLOCATE_ZERO_RANGE: u32 = 16;
 
 /// One request of the kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,6 +129,7 @@ pub enum Call {
 pub enum Allocation {
     Extend,
     KeepSize,
+    /// Reads as zeros from then on, whether its blocks are given back or not.
     Punch,
     Unknown,
 }
@@ -271,6 +273,7 @@ fn allocation(mode: u32) -> Allocation {
         0 => Allocation::Extend,
         ALLOCATE_KEEP_SIZE => Allocation::KeepSize,
         mode if mode == ALLOCATE_KEEP_SIZE | ALLOCATE_PUNCH_HOLE => Allocation::Punch,
+        mode if mode == ALLOCATE_KEEP_SIZE | ALLOCATE_ZERO_RANGE => Allocation::Punch,
         _ => Allocation::Unknown,
     }
 }

@@ -66,6 +66,9 @@ pub enum Event {
 pub struct Line {
     pub worker: u64,
     pub operation: u64,
+    /// Where the rig's clock stood.
+    #[serde(default)]
+    pub at: u64,
     pub event: Event,
 }
 

@@ -38,12 +38,14 @@ pub struct World {
     /// Whether the disk may refuse anything: an error of the server's is then a right answer, and so is
     /// none.
     pub may_fail: AtomicBool,
+    /// Where a rig's own time stands: each line of the journal tells it. 0 where a rig has none.
+    pub clock: Arc<AtomicU64>,
 }
 
 impl World {
     pub fn new(rig: &'static str, seed: u64, workers: u64) -> Self {
         let (operations, is_dying, may_fail) = (AtomicU64::new(0), AtomicBool::new(false), AtomicBool::new(false));
-        World { rig, seed, workers, operations, is_dying, may_be_full: false, may_fail }
+        World { rig, seed, workers, operations, is_dying, may_be_full: false, may_fail, clock: Arc::default() }
     }
 }
 
@@ -127,6 +129,16 @@ impl Worker {
     pub fn after(mut self, other: &Worker) -> Self {
         self.facts = other.facts.clone();
         self.operation = other.operation;
+        self
+    }
+
+    /// A worker that knows what these lines of a journal tell of it, and goes on from there.
+    #[must_use]
+    pub fn knowing<'a>(mut self, lines: impl IntoIterator<Item = &'a Line>) -> Self {
+        for line in lines.into_iter().filter(|line| line.worker == self.number) {
+            self.facts.apply(&line.event);
+            self.operation = line.operation;
+        }
         self
     }
 
@@ -215,7 +227,9 @@ impl Worker {
 
     pub(super) fn note(&mut self, event: Event) {
         self.facts.apply(&event);
-        self.journal.append(&Line { worker: self.number, operation: self.operation, event });
+        // After an answer was received, and before a request is sent.
+        let at = self.world.clock.load(Ordering::SeqCst);
+        self.journal.append(&Line { worker: self.number, operation: self.operation, at, event });
     }
 
     pub(super) fn sync_journal(&self) {
