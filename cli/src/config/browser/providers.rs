@@ -70,9 +70,8 @@ impl Providers {
             Ok(())
         })?;
         // A mistake shows when the file is read, and not when somebody wants to log in.
-        providers
-            .opened(|entry| Ok(entry.options(entry.client_id.clone(), None)))
-            .map_err(|failure| node.unusable(failure.to_string()))?;
+        let options = providers.all.iter().map(|entry| entry.options(entry.client_id.clone(), None)).collect();
+        orlop_auth::Providers::check(options, &providers.origins).map_err(|error| node.unusable(error))?;
         Ok(providers)
     }
 
@@ -98,17 +97,8 @@ impl Providers {
             }
             read.push(entry.options(id, secret));
         }
-        let mut read = read.into_iter();
-        self.opened(|_| Ok(read.next().expect("there is one for each"))).map_err(failed)
-    }
-
-    fn opened(
-        &self,
-        options: impl FnMut(&Entry) -> Result<ProviderOptions, String>,
-    ) -> Result<orlop_auth::Providers, String> {
-        let options = self.all.iter().map(options).collect::<Result<Vec<_>, _>>()?;
-        let outbound = Outbound::new(None).map_err(|error| error.to_string())?;
-        orlop_auth::Providers::open(options, &self.origins, outbound).map_err(|error| error.to_string())
+        let outbound = Outbound::new(None).map_err(|error| failed(error.to_string()))?;
+        orlop_auth::Providers::open(read, &self.origins, outbound).map_err(|error| failed(error.to_string()))
     }
 
     /// What is right and still not good.

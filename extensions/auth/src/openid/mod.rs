@@ -142,6 +142,12 @@ impl Providers {
         Ok(Providers { all, destinations: Destinations::new(origins)?, outbound })
     }
 
+    /// What [`Providers::open`] would say of these, without getting ready for anything.
+    pub fn check(options: Vec<ProviderOptions>, origins: &[String]) -> Result<(), ProviderError> {
+        options.into_iter().try_for_each(|options| known(options).map(drop))?;
+        Destinations::new(origins).map(drop)
+    }
+
     /// What people choose from.
     pub fn labels(&self) -> Vec<Provider> {
         let label = |known: &Known| Provider { name: known.name.clone(), label: known.label.clone() };
