@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   server     sockets, TLS, HTTP/1.1 and HTTP/2, time limits; knows nothing of registries
+//!     v current    the registry that answers now, which can be exchanged
 //!     v registry   one request in, one answer out
 //!     v access     who sends it, and whether he may: a seam, and the table of permissions
 //!     v router     path and method -> handler              protocol  pure parsing of what clients send
@@ -21,6 +22,7 @@
 
 pub mod access;
 mod body;
+mod current;
 pub mod document;
 mod handlers;
 pub mod health;
@@ -34,5 +36,6 @@ mod router;
 pub mod server;
 
 pub use body::{BodyError, ResponseBody};
+pub use current::Current;
 pub use maintenance::{Document, Maintenance, Operators};
 pub use registry::{Policy, Registry};

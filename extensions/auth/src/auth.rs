@@ -48,19 +48,35 @@ pub struct Auth {
     delayed: AtomicUsize,
     external_url: Option<Origin>,
     /// Where some may come in without credentials and others have to show some.
-    tokens: Option<Tokens>,
+    tokens: Option<Arc<Tokens>>,
 }
 
 impl Auth {
     /// Errors: a file that cannot be used.
     pub fn open(options: Options) -> Result<Self, HtpasswdError> {
+        Auth::with(options, None)
+    }
+
+    /// The same with other options. Tokens go on standing for their users, and who is known from the same file is
+    /// known still. Errors: a file that cannot be used.
+    pub fn renewed(&self, options: Options) -> Result<Self, HtpasswdError> {
+        Auth::with(options, Some(self))
+    }
+
+    /// Takes over from `before` what is not options.
+    fn with(options: Options, before: Option<&Auth>) -> Result<Self, HtpasswdError> {
         let Options { htpasswd, policy, realm, fail_delay, external_url } = options;
-        let htpasswd = htpasswd.as_deref().map(Htpasswd::open).transpose()?;
+        let known = before.and_then(|before| before.htpasswd.clone());
+        let htpasswd = match (htpasswd, known) {
+            (Some(path), Some(known)) if known.path() == path => Some(known),
+            (path, _) => path.as_deref().map(Htpasswd::open).transpose()?,
+        };
+        let tokens = before.and_then(|before| before.tokens.clone());
         let is_mixed = htpasswd.is_some() && policy.as_ref().is_some_and(Policy::is_open);
         let realm = realm.filter(|realm| !realm.is_empty());
         Ok(Auth {
             realm: challenge::basic(realm.as_deref().unwrap_or(challenge::REALM_DEFAULT)),
-            tokens: is_mixed.then(Tokens::new),
+            tokens: is_mixed.then(|| tokens.unwrap_or_else(|| Arc::new(Tokens::new()))),
             htpasswd,
             policy,
             fail_delay,

@@ -3,5 +3,6 @@
 
 mod logins;
 mod matrix;
+mod renewal;
 mod repositories;
 mod rig;
