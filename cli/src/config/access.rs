@@ -51,14 +51,18 @@ impl Access {
         self.options.htpasswd.is_some() || self.options.policy.is_some()
     }
 
-    /// Reads the files that the options name. `None` if everybody may do everything.
-    /// Errors: a file that cannot be used.
-    pub fn open(self) -> Result<Option<Auth>, Failure> {
+    /// Reads the files that the options name, and takes over what `running` knows. `None` if everybody may do
+    /// everything. Errors: a file that cannot be used.
+    pub fn open(self, running: Option<&Auth>) -> Result<Option<Auth>, Failure> {
         if !self.is_controlled() {
             return Ok(None);
         }
         let unusable = |error| Failure::new(Exit::Configuration, format!("\"{HTPASSWD}\": {error}"));
-        Auth::open(self.options).map(Some).map_err(unusable)
+        let opened = match running {
+            Some(running) => running.renewed(self.options),
+            None => Auth::open(self.options),
+        };
+        opened.map(Some).map_err(unusable)
     }
 
     /// What the operator should know of keys that are right each by itself.
