@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   server     sockets, TLS, HTTP/1.1 and HTTP/2, time limits; knows nothing of registries
+//!     v current    the registry that answers now, which can be exchanged
 //!     v registry   one request in, one answer out
 //!     v front      who the client is, whether he may send one more, the path below which it all is
 //!     v access     who sends it, and whether he may: a seam, and the table of permissions
@@ -23,6 +24,7 @@
 pub mod access;
 mod body;
 mod cors;
+mod current;
 pub mod document;
 pub mod front;
 mod handlers;
@@ -38,5 +40,6 @@ pub mod server;
 
 pub use body::{BodyError, ResponseBody};
 pub use cors::{Cors, CorsError};
+pub use current::Current;
 pub use maintenance::{Document, Maintenance, Operators};
 pub use registry::{Policy, Registry};

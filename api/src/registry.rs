@@ -3,7 +3,6 @@
 //! the connection layer sees no errors.
 
 use std::{
-    future::Future,
     net::SocketAddr,
     sync::{Arc, OnceLock},
 };
@@ -15,6 +14,7 @@ use crate::{
     access::{self, Access, Grant, Subject, SubjectSlot},
     body::ResponseBody,
     cors::Cors,
+    current::Current,
     front::Front,
     handlers::{
         error_map::Failure,
@@ -28,7 +28,7 @@ use crate::{
     pressure::Pressure,
     protocol::{Repository, Route, route::RouteError},
     router,
-    server::{Handler, RequestBody, Server, ServerOptions, Tls},
+    server::{Server, ServerOptions, Tls},
 };
 
 /// What a registry accepts, where the specification leaves the choice to it.
@@ -96,6 +96,13 @@ impl Registry {
         }
     }
 
+    /// A registry of the same store, health and numbers with other limits and another policy, and without
+    /// access control; see [`Current::exchange`].
+    #[must_use]
+    pub fn renewed(&self, limits: Limits, policy: Policy) -> Self {
+        Registry { limits: Arc::new(limits), policy, access: None, ..self.clone() }
+    }
+
     /// Whether answers that still hold are given again without asking the handlers; on by default. Clients cannot
     /// tell, except by the time it takes.
     #[must_use]
@@ -132,17 +139,19 @@ impl Registry {
     /// plain HTTP. Must be called within a tokio runtime.
     ///
     /// Errors: a limit out of its range, or an address that cannot be bound.
-    pub fn bind(&self, address: SocketAddr, tls: Option<Tls>) -> std::io::Result<Server<Registry>> {
+    pub fn bind(&self, address: SocketAddr, tls: Option<Tls>) -> std::io::Result<Server<Current>> {
+        let invalid = |error| std::io::Error::new(std::io::ErrorKind::InvalidInput, error);
+        let current = Current::new(self.clone()).map_err(invalid)?;
         let options = ServerOptions {
             address,
             tls,
-            limits: Limits::clone(&self.limits),
+            live: current.live().clone(),
             metrics: self.metrics.clone(),
             health: self.health.clone(),
             repeats: self.repeats,
             front: self.front.clone(),
         };
-        Server::bind(self.clone(), options)
+        Server::bind(current, options)
     }
 
     /// Answers one request.
@@ -206,14 +215,6 @@ impl Registry {
             repository,
             grant,
         }
-    }
-}
-
-impl Handler for Registry {
-    type Body = ResponseBody;
-
-    fn handle(&self, request: Request<RequestBody>) -> impl Future<Output = Response<ResponseBody>> + Send {
-        self.answer(request)
     }
 }
 

@@ -1,25 +1,31 @@
 //! Configuration files against a plain reading of the same JSON.
 //!
-//! An input is the text of a file. Whatever is accepted is an object whose keys are known and not repeated,
-//! and means the same with its keys in another order; whatever is refused is refused in one line.
+//! An input is the text of a file. Read as JSON, whatever is accepted is an object whose keys are known and not repeated,
+//! and means the same with its keys in another order; whatever is refused is refused in one line. The same text as
+//! TOML, as YAML, and in a file whose name says nothing, is accepted or refused in one line as well.
+
+use std::path::Path;
 
 use serde_json::Value;
 
-use crate::config::{Config, value::Value as Ordered};
+use crate::config::{Config, ErrorKind, value::Value as Ordered};
 
 /// What an error adds to the key or value it shows, in bytes. A control character is shown with six.
 const ERROR_BYTES_MAX: usize = 2_000;
 
 pub fn run(data: &[u8]) {
-    let config = match Config::parse(data) {
+    for name in ["c.toml", "c.yaml", "c"] {
+        if let Err(error) = Config::parse(Path::new(name), data, true) {
+            is_one_line(&error.to_string(), data);
+        }
+    }
+    let config = match parse(data) {
         Ok(config) => config,
         Err(error) => {
-            let text = error.to_string();
-            assert!(!text.contains(['\n', '\r', '\x1b']), "more than a line: {text:?}");
-            assert!(text.len() <= 10 * data.len() + ERROR_BYTES_MAX, "an error of {} bytes", text.len());
+            is_one_line(&error.to_string(), data);
             // It does not depend on the order whether there is one.
             if let Some(reversed) = reversed(data) {
-                assert!(Config::parse(&reversed).is_err(), "accepted with its keys reversed");
+                assert!(parse(&reversed).is_err(), "accepted with its keys reversed");
             }
             return;
         }
@@ -28,11 +34,20 @@ pub fn run(data: &[u8]) {
     assert!(value.is_object());
     assert_eq!(count_keys(&value), count_ordered(&Ordered::parse(data).expect("JSON")), "a key is there twice");
     let reversed = reversed(data).expect("JSON");
-    let again = match Config::parse(&reversed) {
+    let again = match parse(&reversed) {
         Ok(config) => config,
         Err(error) => panic!("refused with its keys reversed: {error}"),
     };
     assert_eq!(shown(&config), shown(&again), "the order of keys changes what they mean");
+}
+
+fn parse(data: &[u8]) -> Result<Config, ErrorKind> {
+    Config::parse(Path::new("c.json"), data, false)
+}
+
+fn is_one_line(text: &str, data: &[u8]) {
+    assert!(!text.contains(['\n', '\r', '\x1b']), "more than a line: {text:?}");
+    assert!(text.len() <= 10 * data.len() + ERROR_BYTES_MAX, "an error of {} bytes", text.len());
 }
 
 /// Keys of all objects; of equal ones one.

@@ -106,9 +106,9 @@ pub enum Refusal {
 /// Knows users and what they may do. It is asked for every request, so that its answers have to be quick; only
 /// [`Access::identify`] may wait.
 ///
-/// Answers to requests without credentials are given again by the server without asking: what everybody may do must
-/// not become less while a server runs, except with its answers forgotten, and must not depend on anything of a
-/// request but its repository.
+/// Answers to requests without credentials are given again by the server without asking. What everybody may do must
+/// therefore not depend on anything of a request but its repository, and not change by itself, but with an exchange
+/// ([`Current::exchange`](crate::Current::exchange)), which forgets them.
 pub trait Access: Send + Sync + 'static {
     /// Who sends a request, by its head. Credentials that are not there are no mistake: that is
     /// [`Subject::anonymous`].

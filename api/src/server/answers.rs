@@ -6,6 +6,10 @@
 //! This is no cache that may be stale: whoever takes an answer from here asks [`Repeat::again`], and what it
 //! does not vouch for at that moment is forgotten. An answer is kept when its request comes for the second time
 //! within memory of [`SEEN`] others, so that what is asked once takes neither time nor memory.
+//!
+//! What is allowed is not the handler's to vouch for later: an answer is of one [`Generation`] of the rules, and
+//! is worth nothing in the next. Invariant: once [`Live::advance`] has returned, no answer is given that was made
+//! before it was called, whenever it was kept.
 
 use std::{
     fmt::Write as _,
@@ -23,7 +27,10 @@ use http::{
 };
 use quick_cache::{Equivalent, Weighter, sync::Cache};
 
-use super::plain::Plain;
+use super::{
+    live::{Generation, Live},
+    plain::Plain,
+};
 use crate::metrics::RouteClass;
 
 /// What all answers together may take, in bytes: some 3,000 documents of 4 KiB, or 20,000 heads.
@@ -77,6 +84,8 @@ pub(super) struct Answer<B> {
     pub(super) status: StatusCode,
     pub(super) route: RouteClass,
     pub(super) repeat: Arc<dyn Repeat<B>>,
+    /// Read before the handler was asked.
+    pub(super) generation: Generation,
 }
 
 /// What is known of a request.
@@ -95,6 +104,7 @@ pub(super) struct Answers<B> {
     /// Marks of requests seen once, at the place that their hash gives; 0 is none.
     seen: Box<[AtomicU32]>,
     hasher: RandomState,
+    live: Arc<Live>,
 }
 
 /// A plain request that owns its texts.
@@ -147,21 +157,28 @@ impl<B: 'static> Weighter<Key, Arc<Answer<B>>> for ByBytes {
 }
 
 impl<B: 'static> Answers<B> {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(live: Arc<Live>) -> Self {
         Answers {
             kept: Cache::with_weighter(ANSWERS_EXPECTED, BYTES_MAX, ByBytes),
             seen: (0..SEEN).map(|_| AtomicU32::new(0)).collect(),
             hasher: RandomState::new(),
+            live,
         }
     }
 
+    /// The generation of an answer that the handler is going to be asked for now.
+    pub(super) fn generation(&self) -> Generation {
+        self.live.generation()
+    }
+
+    /// One of an earlier generation makes room when its place is taken, or with what was not asked for longest.
     pub(super) fn get(&self, request: &Plain<'_>) -> Option<Arc<Answer<B>>> {
-        self.kept.get(request)
+        self.kept.get(request).filter(|answer| answer.generation == self.generation())
     }
 
     /// What is known of a request, which counts as seen from now on.
     pub(super) fn note(&self, request: &Plain<'_>) -> Standing {
-        if self.kept.contains_key(request) {
+        if self.get(request).is_some() {
             return Standing::Answered;
         }
         // The place and the mark are of different bits. A mark that another request left by chance only has
@@ -210,6 +227,7 @@ pub(super) fn head<B>(response: &Response<B>, is_head: bool) -> Option<Vec<u8>> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::Limits;
 
     struct Fixed;
 
@@ -223,8 +241,13 @@ mod tests {
         }
     }
 
-    fn answer() -> Answer<()> {
-        Answer { head: vec![0; 300], status: StatusCode::OK, route: RouteClass::Blob, repeat: Arc::new(Fixed) }
+    fn answer(generation: Generation) -> Answer<()> {
+        let (status, route, repeat) = (StatusCode::OK, RouteClass::Blob, Arc::new(Fixed));
+        Answer { head: vec![0; 300], status, route, repeat, generation }
+    }
+
+    fn answers() -> Answers<()> {
+        Answers::new(Live::new(Limits::default()).unwrap())
     }
 
     fn plain(target: &str) -> Plain<'_> {
@@ -233,27 +256,41 @@ mod tests {
 
     #[test]
     fn an_answer_is_of_one_request_only() {
-        let answers = Answers::new();
+        let answers = answers();
         assert_eq!(answers.note(&plain("/a")), Standing::First);
         assert_eq!(answers.note(&plain("/a")), Standing::Repeated);
-        answers.keep(plain("/a").into(), answer());
+        answers.keep(plain("/a").into(), answer(answers.generation()));
         assert_eq!(answers.note(&plain("/a")), Standing::Answered);
         assert!(answers.get(&plain("/a")).is_some());
         assert!(answers.get(&plain("/a/")).is_none());
         assert!(answers.get(&Plain { is_head: true, ..plain("/a") }).is_none());
         assert!(answers.get(&Plain { none_match: b"x", ..plain("/a") }).is_none());
         // What is where one text ends and the next begins matters.
-        answers.keep(Plain { none_match: b"bc", ..plain("/a") }.into(), answer());
+        answers.keep(Plain { none_match: b"bc", ..plain("/a") }.into(), answer(answers.generation()));
         assert!(answers.get(&Plain { none_match: b"c", ..plain("/ab") }).is_none());
         answers.forget(&plain("/a"));
         assert!(answers.get(&plain("/a")).is_none());
     }
 
     #[test]
+    fn an_answer_that_was_begun_by_other_rules_is_never_given() {
+        let answers = answers();
+        answers.keep(plain("/a").into(), answer(answers.generation()));
+        let begun = answers.generation();
+        answers.live.advance();
+        assert!(answers.get(&plain("/a")).is_none(), "kept before");
+        assert_eq!(answers.note(&plain("/a")), Standing::First, "and not counted as there");
+        answers.keep(plain("/b").into(), answer(begun));
+        assert!(answers.get(&plain("/b")).is_none(), "begun before, and kept after");
+        answers.keep(plain("/a").into(), answer(answers.generation()));
+        assert!(answers.get(&plain("/a")).is_some());
+    }
+
+    #[test]
     fn answers_are_bounded() {
-        let answers = Answers::new();
+        let answers = answers();
         for number in 0..20_000 {
-            answers.keep(plain(&format!("/{number}")).into(), answer());
+            answers.keep(plain(&format!("/{number}")).into(), answer(answers.generation()));
             assert!(answers.kept.weight() <= BYTES_MAX);
         }
         assert!(answers.kept.weight() > BYTES_MAX / 2, "they are kept: {}", answers.kept.weight());

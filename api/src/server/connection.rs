@@ -19,6 +19,7 @@ use super::{
     activity::Activity,
     answers::Answers,
     frames::Counted,
+    live::Live,
     observation::{Deliveries, Observer},
     plain::PLAIN_HEAD_BYTES_MAX,
     preface::{self, Rewound, Stream},
@@ -38,7 +39,7 @@ use crate::{
 /// What all connections of a server share.
 pub(super) struct Shared<H: Handler> {
     pub(super) handler: Arc<H>,
-    pub(super) limits: Arc<Limits>,
+    pub(super) live: Arc<Live>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) tls: Option<Tls>,
     /// Answers to give again; `None` without that path.
@@ -54,7 +55,8 @@ pub(super) async fn serve<H: Handler>(
     mut draining: watch::Receiver<bool>,
 ) {
     let mut end = End { metrics: shared.metrics.clone(), cause: EndCause::Cut };
-    let limits = &shared.limits;
+    // The same for all of its life, whatever is exchanged meanwhile.
+    let limits = shared.live.limits();
     let activity =
         Arc::new(Activity::new(milliseconds(limits.header_timeout_ms), milliseconds(limits.idle_timeout_ms)));
     let deliveries = Arc::<Deliveries>::default();
@@ -67,7 +69,7 @@ pub(super) async fn serve<H: Handler>(
     );
     let scheme = if shared.tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP };
     let peer = Peer { address, client: address.ip().to_canonical(), scheme, certificate: None, tls_version: None };
-    let connection = Connection { shared, activity, deliveries, peer };
+    let connection = Connection { shared, limits, activity, deliveries, peer };
     end.cause = connection.serve(socket, &mut draining).await;
     tracing::debug!(peer = %address, cause = end.cause.as_str(), "connection ended");
 }
@@ -87,6 +89,7 @@ impl Drop for End {
 
 struct Connection<H: Handler> {
     shared: Arc<Shared<H>>,
+    limits: Arc<Limits>,
     activity: Arc<Activity>,
     deliveries: Arc<Deliveries>,
     peer: Peer,
@@ -97,7 +100,7 @@ impl<H: Handler> Connection<H> {
         // Nothing was asked yet, so a stop may end the connection in either of these steps. Each is on
         // the heap, like the connection after it: a task has the size of its largest step.
         let Some(tls) = &self.shared.tls else {
-            let header_timeout = milliseconds(self.shared.limits.header_timeout_ms);
+            let header_timeout = milliseconds(self.limits.header_timeout_ms);
             let detected = select! {
                 detected = Box::pin(timeout(header_timeout, preface::detect(socket))) => detected,
                 () = drained(draining) => return EndCause::Closed,
@@ -109,9 +112,9 @@ impl<H: Handler> Connection<H> {
                 Err(_) => EndCause::HeaderTimeout,
             };
         };
-        let handshake_timeout = milliseconds(self.shared.limits.tls_handshake_timeout_ms);
+        let handshake_timeout = milliseconds(self.limits.tls_handshake_timeout_ms);
         let accepted = select! {
-            accepted = Box::pin(timeout(handshake_timeout, tls.acceptor.accept(socket))) => accepted,
+            accepted = Box::pin(timeout(handshake_timeout, tls.acceptor().accept(socket))) => accepted,
             () = drained(draining) => return EndCause::Closed,
         };
         let stream = match accepted {
@@ -143,14 +146,14 @@ impl<H: Handler> Connection<H> {
         stream: Rewound<S>,
         draining: &mut watch::Receiver<bool>,
     ) -> EndCause {
-        let Connection { shared, activity, deliveries, peer } = self;
+        let Connection { shared, limits, activity, deliveries, peer } = self;
         let tls = peer.scheme == Scheme::HTTPS;
         let _open = Open::new(shared.metrics.clone(), protocol, tls);
         // What is kept is for everybody, and whoever has a certificate is somebody.
         let is_nobody = peer.certificate.is_none();
         let service = Arc::new(Service {
             handler: shared.handler.clone(),
-            limits: shared.limits.clone(),
+            limits: limits.clone(),
             observer: Arc::new(Observer {
                 metrics: shared.metrics.clone(),
                 activity: activity.clone(),
@@ -164,7 +167,7 @@ impl<H: Handler> Connection<H> {
             // Below TLS a write of several pieces is several records, and the time goes into encryption.
             answers: shared.answers.clone().filter(|_| protocol == Protocol::Http1 && !tls && is_nobody),
         });
-        let supervisor = Supervisor { activity: &activity, limits: &shared.limits, metrics: &shared.metrics };
+        let supervisor = Supervisor { activity: &activity, limits: &limits, metrics: &shared.metrics };
         match protocol {
             Protocol::Http1 => speak_http1(stream, service, supervisor, draining).await,
             Protocol::Http2 => speak_http2(stream, service, supervisor, draining).await,

@@ -21,10 +21,11 @@ use tokio::{
 use super::{
     Handler,
     connection::{self, Shared},
+    live::Live,
 };
 use crate::{
     health::{Health, Phase},
-    limits::{Limits, milliseconds, size},
+    limits::{milliseconds, size},
     metrics::Metrics,
 };
 
@@ -42,14 +43,14 @@ const SAME_HOST_SEND_BYTES: usize = 512 << 10;
 pub(super) struct Listener {
     socket: TcpListener,
     slots: Arc<Semaphore>,
-    limits: Arc<Limits>,
+    live: Arc<Live>,
     metrics: Arc<Metrics>,
 }
 
 impl Listener {
-    pub(super) fn new(socket: TcpListener, limits: Arc<Limits>, metrics: Arc<Metrics>) -> Self {
-        let slots = Arc::new(Semaphore::new(size(limits.connections_max)));
-        Listener { socket, slots, limits, metrics }
+    pub(super) fn new(socket: TcpListener, live: Arc<Live>, metrics: Arc<Metrics>) -> Self {
+        let slots = Arc::new(Semaphore::new(size(live.limits().connections_max)));
+        Listener { socket, slots, live, metrics }
     }
 
     pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -58,14 +59,13 @@ impl Listener {
 
     /// Accepts until `stop`, then drains. No connection task outlives this.
     pub(super) async fn run<H: Handler>(self, shared: Arc<Shared<H>>, health: &Health, stop: impl Future<Output = ()>) {
-        let drain_timeout = milliseconds(self.limits.drain_timeout_ms);
-        let drain_delay = milliseconds(self.limits.drain_delay_ms);
+        let live = self.live.clone();
         let (drain, draining) = watch::channel(false);
         let mut connections = JoinSet::new();
         let mut stopped = pin!(async {
             stop.await;
             health.advance(Phase::Draining);
-            sleep(drain_delay).await;
+            sleep(milliseconds(live.limits().drain_delay_ms)).await;
         });
 
         health.advance(Phase::Serving);
@@ -85,6 +85,7 @@ impl Listener {
         }
 
         drop(self);
+        let drain_timeout = milliseconds(live.limits().drain_timeout_ms);
         drain.send_replace(true);
         let all_ended = async { while connections.join_next().await.is_some() {} };
         if timeout(drain_timeout, all_ended).await.is_err() {

@@ -10,6 +10,7 @@
 //!         audit          requests that change something
 //!         request_body   progress limit
 //!         response_body  observed to the last byte          streams   HTTP/2 stream tasks
+//!   live         what can be exchanged meanwhile
 //! ```
 //!
 //! What has become true when a handler is called: the head is complete and within its limits, the
@@ -24,6 +25,7 @@ mod connection;
 mod date;
 mod frames;
 mod listener;
+mod live;
 mod observation;
 mod plain;
 mod preface;
@@ -51,12 +53,13 @@ use tokio::net::TcpSocket;
 use self::{answers::Answers, connection::Shared, listener::Listener};
 pub use self::{
     answers::{MayRepeat, Repeat, Repeatable, Repeated},
+    live::{Generation, Live},
     observation::RouteSlot,
     plain::{Begin, PLAIN_HEAD_BYTES_MAX, Plain, begin},
     request_body::{RequestBody, RequestBodyError},
     tls::{Tls, TlsOptions},
 };
-use crate::{front::Front, health::Health, limits::Limits, metrics::Metrics};
+use crate::{front::Front, health::Health, metrics::Metrics};
 
 /// Answers requests. It is called concurrently; dropping its future means that the client has gone
 /// or the server stops, and must leave everything whole.
@@ -94,7 +97,8 @@ pub struct ServerOptions {
     pub address: SocketAddr,
     /// `None` serves plain HTTP/1.1 and HTTP/2 with prior knowledge.
     pub tls: Option<Tls>,
-    pub limits: Limits,
+    /// The limits, which can be exchanged while the server runs.
+    pub live: Arc<Live>,
     pub metrics: Arc<Metrics>,
     /// Moved on by the server; the probe routes read it.
     pub health: Health,
@@ -115,23 +119,20 @@ pub struct Server<H: Handler> {
 impl<H: Handler> Server<H> {
     /// Binds the address; connections queue up from now on.
     ///
-    /// Errors: a limit out of its range, or an address that cannot be bound. Must be called within a
-    /// tokio runtime.
+    /// Errors: an address that cannot be bound. Must be called within a tokio runtime.
     pub fn bind(handler: H, options: ServerOptions) -> io::Result<Self> {
-        let ServerOptions { address, tls, limits, metrics, health, repeats, front } = options;
-        limits.check().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        let ServerOptions { address, tls, live, metrics, health, repeats, front } = options;
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         // A restart must not wait for connections of the last run in TIME_WAIT.
         socket.set_reuseaddr(true)?;
         socket.bind(address).map_err(|error| {
             io::Error::new(error.kind(), format!("{address} cannot be bound: {error}; is another server running?"))
         })?;
-        let listening = socket.listen(crate::limits::setting(limits.accept_queue_max))?;
-        let limits = Arc::new(limits);
-        let answers = repeats.then(|| Arc::new(Answers::new()));
+        let listening = socket.listen(crate::limits::setting(live.limits().accept_queue_max))?;
+        let answers = repeats.then(|| Arc::new(Answers::new(live.clone())));
         Ok(Server {
-            listener: Listener::new(listening, limits.clone(), metrics.clone()),
-            shared: Shared { handler: Arc::new(handler), limits, metrics, tls, answers, front },
+            listener: Listener::new(listening, live.clone(), metrics.clone()),
+            shared: Shared { handler: Arc::new(handler), live, metrics, tls, answers, front },
             health,
         })
     }
@@ -139,6 +140,11 @@ impl<H: Handler> Server<H> {
     /// The address that was bound.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
+    }
+
+    /// What answers the requests.
+    pub fn handler(&self) -> &Arc<H> {
+        &self.shared.handler
     }
 
     /// Serves until `stop` is ready, then drains: readiness turns false, `drain_delay_ms` later the

@@ -25,6 +25,7 @@ use super::{
     Handler, Peer,
     answers::{self, Answer, Answers, Key, MayRepeat, Repeatable, Standing},
     audit::Audited,
+    live::Generation,
     observation::{Deliveries, Observation, Observer},
     plain::Plain,
     request_body::RequestBody,
@@ -59,6 +60,12 @@ pub(super) struct Service<H: Handler> {
     pub(super) multiplexed: bool,
     /// Where answers are kept that may be given again on this connection.
     pub(super) answers: Option<Arc<Answers<H::Body>>>,
+}
+
+/// Where an answer is to be kept, and of which generation it is going to be.
+struct Place {
+    key: Key,
+    generation: Generation,
 }
 
 /// The answer to one request under way. On the heap, because hyper keeps room for it in every
@@ -122,10 +129,10 @@ impl<H: Handler> Service<H> {
     ) -> Response<ResponseBody<H::Body>> {
         let head = request.method() == Method::HEAD;
         let is_ambiguous = !is_readable || is_ambiguous(&request);
-        let (standing, key) = self.standing(&request);
+        let (standing, place) = self.standing(&request);
         let mut request = request.map(|incoming| RequestBody::new(incoming, &self.limits, observation.bytes_in()));
         request.extensions_mut().insert(observation.slot());
-        if key.is_some() {
+        if place.is_some() {
             request.extensions_mut().insert(MayRepeat);
         }
 
@@ -137,7 +144,7 @@ impl<H: Handler> Service<H> {
 
         let status = response.status();
         observation.answered(status);
-        let kept = key.is_some_and(|key| self.keep(key, &mut response, observation.route()));
+        let kept = place.is_some_and(|place| self.keep(place, &mut response, observation.route()));
         if kept || standing == Standing::Answered {
             self.observer.activity.leave();
         }
@@ -149,20 +156,22 @@ impl<H: Handler> Service<H> {
         response.map(|body| ResponseBody::new(body, bodiless, delivery, observation))
     }
 
-    /// What is known of a request, and the key under which its answer is to be kept if it should be.
-    fn standing(&self, request: &Request<Incoming>) -> (Standing, Option<Key>) {
+    /// What is known of a request, and where its answer is to be kept if it should be.
+    fn standing(&self, request: &Request<Incoming>) -> (Standing, Option<Place>) {
         let Some(answers) = &self.answers else { return (Standing::First, None) };
         let Some(plain) = Plain::of(request) else { return (Standing::First, None) };
+        let generation = answers.generation();
         let standing = answers.note(&plain);
-        (standing, (standing == Standing::Repeated).then(|| plain.into()))
+        (standing, (standing == Standing::Repeated).then(|| Place { key: plain.into(), generation }))
     }
 
     /// Keeps an answer if its handler says how it can be given again; tells whether.
-    fn keep(&self, request: Key, response: &mut Response<Option<H::Body>>, route: RouteClass) -> bool {
+    fn keep(&self, place: Place, response: &mut Response<Option<H::Body>>, route: RouteClass) -> bool {
         let repeat = response.extensions_mut().remove::<Repeatable<H::Body>>();
         let (Some(answers), Some(Repeatable(repeat))) = (&self.answers, repeat) else { return false };
-        let Some(head) = answers::head(response, request.is_head) else { return false };
-        answers.keep(request, Answer { head, status: response.status(), route, repeat });
+        let Some(head) = answers::head(response, place.key.is_head) else { return false };
+        let (status, generation) = (response.status(), place.generation);
+        answers.keep(place.key, Answer { head, status, route, repeat, generation });
         true
     }
 

@@ -1,17 +1,18 @@
-//! TLS 1.2 and 1.3 by rustls: certificate files in, an acceptor with an exchangeable certificate out.
+//! TLS 1.2 and 1.3 by rustls. In: certificate files. Out: an acceptor for each connection, of the files as they were
+//! last read.
 
 use std::{
     fmt, io,
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock},
+    sync::Arc,
 };
 
+use arc_swap::ArcSwap;
 use rustls::{
     ServerConfig,
     crypto::{CryptoProvider, aws_lc_rs},
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-    server::{ClientHello, ResolvesServerCert},
-    sign::CertifiedKey,
+    sign::{CertifiedKey, SingleCertAndKey},
     version::{TLS12, TLS13},
 };
 use tokio_rustls::TlsAcceptor;
@@ -30,13 +31,23 @@ pub struct TlsOptions {
     pub client_authorities: Option<PathBuf>,
 }
 
-/// The TLS side of a server. Clones share the certificate.
+/// The TLS side of a server. Clones share what is read from the files.
 #[derive(Clone)]
 pub struct Tls {
+    current: Arc<ArcSwap<Current>>,
+}
+
+/// What was read, and where.
+struct Current {
     options: TlsOptions,
-    provider: Arc<CryptoProvider>,
-    certificate: Arc<CurrentCertificate>,
-    pub(super) acceptor: TlsAcceptor,
+    config: Arc<ServerConfig>,
+}
+
+impl TlsOptions {
+    /// All files that are read.
+    pub fn files(&self) -> Vec<PathBuf> {
+        [&self.certificates, &self.key].into_iter().chain(&self.client_authorities).cloned().collect()
+    }
 }
 
 impl Tls {
@@ -45,47 +56,51 @@ impl Tls {
     /// Errors name the file. The provider is chosen here and not taken from the process, so no
     /// other crate can change or forget it.
     pub fn load(options: TlsOptions) -> io::Result<Self> {
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let certified = read(&options, &provider)?;
-        let certificate = Arc::new(CurrentCertificate(RwLock::new(Arc::new(certified))));
-        let mut config = ServerConfig::builder_with_provider(provider.clone())
-            .with_protocol_versions(&[&TLS13, &TLS12])
-            .map_err(io::Error::other)?
-            .with_client_cert_verifier(client_certificates::verifier(options.client_authorities.as_deref(), &provider)?)
-            .with_cert_resolver(certificate.clone());
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        // Early data can be replayed by an attacker, and pushes are not idempotent for a log.
-        config.max_early_data_size = 0;
-        Ok(Tls { options, provider, certificate, acceptor: TlsAcceptor::from(Arc::new(config)) })
+        let config = Arc::new(config(&options)?);
+        Ok(Tls { current: Arc::new(ArcSwap::from_pointee(Current { options, config })) })
     }
 
-    /// Reads the files again. New connections get the new certificate; on an error the old stays.
+    /// Reads the files again. New connections get what is in them; on an error everything stays as it was.
     pub fn reload(&self) -> io::Result<()> {
-        let certified = Arc::new(read(&self.options, &self.provider)?);
-        *self.certificate.0.write().unwrap_or_else(PoisonError::into_inner) = certified;
+        let renewed = Tls::load(self.options())?;
+        self.exchange(&renewed);
         Ok(())
+    }
+
+    /// Takes over what `other` has read, for new connections. Sessions are not resumed across that.
+    pub fn exchange(&self, other: &Tls) {
+        self.current.store(other.current.load_full());
+    }
+
+    /// The files in force.
+    pub fn options(&self) -> TlsOptions {
+        self.current.load().options.clone()
+    }
+
+    pub(super) fn acceptor(&self) -> TlsAcceptor {
+        TlsAcceptor::from(self.current.load().config.clone())
     }
 }
 
 impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tls").field("options", &self.options).finish_non_exhaustive()
+        f.debug_struct("Tls").field("options", &self.current.load().options).finish_non_exhaustive()
     }
 }
 
-/// The certificate of new handshakes.
-struct CurrentCertificate(RwLock<Arc<CertifiedKey>>);
-
-impl ResolvesServerCert for CurrentCertificate {
-    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.read().unwrap_or_else(PoisonError::into_inner).clone())
-    }
-}
-
-impl fmt::Debug for CurrentCertificate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("CurrentCertificate")
-    }
+/// What new connections are accepted with.
+fn config(options: &TlsOptions) -> io::Result<ServerConfig> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let certified = read(options, &provider)?;
+    let mut config = ServerConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(&[&TLS13, &TLS12])
+        .map_err(io::Error::other)?
+        .with_client_cert_verifier(client_certificates::verifier(options.client_authorities.as_deref(), &provider)?)
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    // Early data can be replayed by an attacker, and pushes are not idempotent for a log.
+    config.max_early_data_size = 0;
+    Ok(config)
 }
 
 fn read(options: &TlsOptions, provider: &CryptoProvider) -> io::Result<CertifiedKey> {

@@ -6,7 +6,7 @@ use orlop_api::{
     health::Health,
     limits::Limits,
     metrics::Metrics,
-    server::{Server, ServerOptions},
+    server::{Live, Server, ServerOptions},
 };
 
 use crate::toy::{Running, get, within};
@@ -134,7 +134,7 @@ async fn requests_are_measured_to_the_last_byte_and_counted_once() {
 }
 
 #[tokio::test]
-async fn limits_out_of_range_and_taken_addresses_are_refused_at_bind() {
+async fn limits_out_of_range_and_taken_addresses_are_refused() {
     struct Nothing;
     impl orlop_api::server::Handler for Nothing {
         type Body = http_body_util::Empty<bytes::Bytes>;
@@ -142,21 +142,24 @@ async fn limits_out_of_range_and_taken_addresses_are_refused_at_bind() {
             http::Response::default()
         }
     }
-    let options = |address: &str, limits| ServerOptions {
+    let options = |address: &str| ServerOptions {
         address: address.parse().unwrap(),
         tls: None,
-        limits,
+        live: Live::new(Limits::default()).unwrap(),
         metrics: Metrics::new("test", Vec::new),
         health: Health::new(|| Ok(())),
         repeats: true,
         front: Default::default(),
     };
     let wrong = Limits { headers_max: 0, ..Limits::default() };
-    let error = Server::bind(Nothing, options("127.0.0.1:0", wrong)).err().unwrap();
+    let error = Live::new(wrong.clone()).err().unwrap();
     assert!(error.to_string().contains("headers_max"), "{error}");
+    let live = Live::new(Limits::default()).unwrap();
+    assert_eq!(live.set_limits(wrong), Err(error));
+    assert_eq!(*live.limits(), Limits::default(), "and nothing was set");
 
     let server = Running::plain(|_| {});
     let taken = server.address.to_string();
-    let error = Server::bind(Nothing, options(&taken, Limits::default())).err().unwrap();
+    let error = Server::bind(Nothing, options(&taken)).err().unwrap();
     assert!(error.to_string().contains(&taken), "{error}");
 }

@@ -25,7 +25,7 @@ use orlop_api::{
     limits::Limits,
     metrics::{Metrics, RouteClass},
     server::{
-        Handler, MayRepeat, Peer, Repeat, Repeatable, Repeated, RequestBody, RequestBodyError, RouteSlot, Server,
+        Handler, Live, MayRepeat, Peer, Repeat, Repeatable, Repeated, RequestBody, RequestBodyError, RouteSlot, Server,
         ServerOptions, Tls,
     },
 };
@@ -231,7 +231,7 @@ impl Running {
         let options = ServerOptions {
             address: "127.0.0.1:0".parse().unwrap(),
             tls,
-            limits,
+            live: Live::new(limits).unwrap(),
             metrics: metrics.clone(),
             health: health.clone(),
             repeats: true,

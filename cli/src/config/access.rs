@@ -100,9 +100,9 @@ impl Access {
         self.options.htpasswd.is_some() || certificates || self.browser.has_providers()
     }
 
-    /// Reads the files that the options name, for the store at `root`. `None` if everybody may do everything.
-    /// Errors: a file that cannot be used.
-    pub fn open(mut self, root: &Path) -> Result<Option<Auth>, Failure> {
+    /// Reads the files that the options name, for the store at `root`, and takes over what `running` knows. `None` if
+    /// everybody may do everything. Errors: a file that cannot be used.
+    pub fn open(mut self, root: &Path, running: Option<&Auth>) -> Result<Option<Auth>, Failure> {
         if !self.is_controlled() {
             return Ok(None);
         }
@@ -118,7 +118,11 @@ impl Access {
             self.options.foreign = self.open_foreign()?;
         }
         let unusable = |error| Failure::new(Exit::Configuration, format!("\"{HTPASSWD}\": {error}"));
-        Auth::open(self.options).map(Some).map_err(unusable)
+        let opened = match running {
+            Some(running) => running.renewed(self.options),
+            None => Auth::open(self.options),
+        };
+        opened.map(Some).map_err(unusable)
     }
 
     #[cfg(feature = "bearer")]

@@ -19,14 +19,18 @@ pub enum ErrorKind {
     Unreadable(io::Error),
     /// The file has more bytes than a configuration may have.
     TooLarge { bytes_max: u64 },
-    /// The file is not JSON.
-    Syntax(serde_json::Error),
+    /// The file has nothing but white space.
+    Empty,
+    /// The file is not of its format; the reason is one line.
+    Syntax { format: &'static str, reason: String },
     /// No such key.
     Unknown { key: String, nearest: String },
     /// The key appears twice; upper and lower case are the same key.
     Duplicate { key: String },
     /// A key of zot for a feature that is not there.
     Unsupported { key: String, feature: &'static str },
+    /// A key of zot for a feature that is not there, which the operator would have ignored; but it keeps somebody out.
+    Protective { key: String, feature: &'static str },
     /// The value of a key cannot be used.
     Value { key: String, problem: Problem },
     /// Keys that are right each by itself but not together.
@@ -51,7 +55,8 @@ impl fmt::Display for ErrorKind {
             ErrorKind::TooLarge { bytes_max } => {
                 write!(f, "the configuration is larger than {bytes_max} bytes; is it the right file?")
             }
-            ErrorKind::Syntax(source) => write!(f, "not valid JSON: {source}"),
+            ErrorKind::Empty => f.write_str("the configuration is empty; was it cut off?"),
+            ErrorKind::Syntax { format, reason } => write!(f, "not valid {format}: {reason}"),
             ErrorKind::Unknown { key, nearest } => {
                 write!(f, "unknown key {key:?}; the nearest known key is {nearest:?}")
             }
@@ -60,6 +65,10 @@ impl fmt::Display for ErrorKind {
             }
             ErrorKind::Unsupported { key, feature } => {
                 write!(f, "{key:?} is not supported by this version ({feature}); remove the key")
+            }
+            ErrorKind::Protective { key, feature } => {
+                write!(f, "{key:?} is not supported by this version ({feature}) and cannot be ignored: ")?;
+                f.write_str("more would be allowed than the file says; remove the key")
             }
             ErrorKind::Value { key, problem } => match problem {
                 Problem::Type { expected, found } => write!(f, "{key:?} must be {expected}, found {found}"),
@@ -75,7 +84,6 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.kind {
             ErrorKind::Unreadable(source) => Some(source),
-            ErrorKind::Syntax(source) => Some(source),
             _ => None,
         }
     }

@@ -194,6 +194,24 @@ pub const UNSUPPORTED: &[(&str, &str)] = &[
     ("extensions.events", "events"),
 ];
 
+/// Keys of zot below which everything keeps somebody out or says who somebody is: without it more would be allowed
+/// than the file says. They are never ignored.
+const PROTECTIVE: &[&str] = &[
+    "http.accessControl",
+    "http.auth.bearer",
+    "http.auth.htpasswd",
+    "http.auth.ldap",
+    "http.auth.mtls",
+    "http.auth.openid",
+    "http.tls",
+];
+
+/// Whether a key must not be ignored. A section that could hold such a key must not either.
+pub fn is_protective(path: &str) -> bool {
+    let is_in = |key: &&str| path.eq_ignore_ascii_case(key) || below(path, key).is_some() || below(key, path).is_some();
+    PROTECTIVE.iter().any(|key| is_in(&key))
+}
+
 /// What `path` stands for, if it is known.
 pub fn find(path: &str) -> Option<Found> {
     if let Some(key) = KEYS.iter().find(|key| key.path.eq_ignore_ascii_case(path)) {

@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     fn parse(ldap: &str) -> Result<Config, String> {
-        Config::parse(format!(r#"{{"http": {{"auth": {{"ldap": {ldap}}}}}}}"#).as_bytes())
+        Config::parse(Path::new("c.json"), format!(r#"{{"http": {{"auth": {{"ldap": {ldap}}}}}}}"#).as_bytes(), false)
             .map_err(|error| error.to_string())
     }
 

@@ -31,7 +31,12 @@ pub fn find(name: &str) -> Option<&'static Limit> {
 
 /// The full paths of all limits, in their documented spelling.
 pub fn paths() -> impl Iterator<Item = String> {
-    Limits::table().iter().map(|limit| format!("{SECTION}.{}", spelling(limit.name)))
+    Limits::table().iter().map(path)
+}
+
+/// The full path of a limit, in its documented spelling.
+pub fn path(limit: &Limit) -> String {
+    format!("{SECTION}.{}", spelling(limit.name))
 }
 
 /// Sets a limit from its own key.

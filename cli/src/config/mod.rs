@@ -1,7 +1,7 @@
 //! The configuration: defaults, over them a file, over that the flags.
 //!
-//! In: a JSON file with zot's key names and the flags of the command line. Out: a [`Config`]
-//! whose every value was checked. A key that would have no effect is an error, never ignored.
+//! In: a file with zot's key names in JSON, TOML or YAML and the flags of the command line. Out: a [`Config`]
+//! whose every value was checked. A key that would have no effect is an error, never ignored unless that was asked for.
 
 use std::{
     fs::File,
@@ -24,7 +24,10 @@ mod address;
 mod bearer;
 #[cfg(feature = "auth")]
 mod browser;
+pub mod changes;
 mod collection;
+pub mod described;
+mod document;
 mod duration;
 mod error;
 mod front;
@@ -39,11 +42,14 @@ mod nearest;
 mod parse;
 mod quotas;
 pub mod retention;
+pub mod schema;
 mod scrub;
 #[cfg(test)]
 mod tests;
 mod tree;
 pub mod value;
+#[cfg(all(test, feature = "auth"))]
+mod zot;
 
 pub use address::Address;
 pub use collection::Collection;
@@ -75,8 +81,12 @@ pub struct Config {
     pub allow_origin: Option<String>,
     /// What the operator should know about the file, although it is accepted.
     pub notes: Vec<String>,
+    /// The file as it was read; an empty object without one.
+    pub document: value::Value,
     /// Limits that the file has set so far.
     limits_set: Vec<&'static str>,
+    /// See [`Flags::ignore_unsupported`].
+    ignores_unsupported: bool,
 }
 
 /// PEM files for HTTPS: both or none, see [`Tls::files`].
@@ -101,10 +111,13 @@ pub struct Log {
 }
 
 /// What the command line says; each value wins over the file's.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Flags {
     pub root: Option<PathBuf>,
     pub address: Option<Address>,
+    /// Keys of zot for features that are not there become notes, as long as that allows nobody more than the file
+    /// says. Unknown keys stay errors.
+    pub ignore_unsupported: bool,
 }
 
 impl Default for Config {
@@ -125,7 +138,9 @@ impl Default for Config {
             log: Log { level: LevelFilter::INFO, output: None, audit: None, access: None },
             allow_origin: None,
             notes: Vec::new(),
+            document: value::Value::Object(Vec::new()),
             limits_set: Vec::new(),
+            ignores_unsupported: false,
         }
     }
 }
@@ -137,7 +152,7 @@ impl Config {
             None => Self::default(),
             Some(path) => {
                 let at_file = |kind| Error { file: Some(path.to_owned()), kind };
-                read(path).and_then(|text| Self::parse(&text)).map_err(at_file)?
+                read(path).and_then(|text| Self::parse(path, &text, flags.ignore_unsupported)).map_err(at_file)?
             }
         };
         config.root = flags.root.unwrap_or(config.root);
@@ -146,10 +161,12 @@ impl Config {
         Ok(config)
     }
 
-    /// What the text of a file says over the defaults.
-    pub fn parse(text: &[u8]) -> Result<Self, ErrorKind> {
-        let mut config = Self::default();
-        parse::apply(&mut config, text)?;
+    /// What the text of a file of this name says over the defaults; see [`Flags::ignore_unsupported`].
+    pub fn parse(name: &Path, text: &[u8], ignore_unsupported: bool) -> Result<Self, ErrorKind> {
+        let document = document::read(name, text)?;
+        let mut config = Self { ignores_unsupported: ignore_unsupported, ..Self::default() };
+        parse::apply_document(&mut config, &document)?;
+        config.document = document;
         Ok(config)
     }
 

@@ -78,7 +78,8 @@ mod tests {
     use super::*;
 
     fn parse(http: &str) -> Result<Config, String> {
-        Config::parse(format!(r#"{{"http": {http}}}"#).as_bytes()).map_err(|error| error.to_string())
+        Config::parse(std::path::Path::new("c.json"), format!(r#"{{"http": {http}}}"#).as_bytes(), false)
+            .map_err(|error| error.to_string())
     }
 
     fn rules(http: &str) -> CertificateRules {

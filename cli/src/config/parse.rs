@@ -1,20 +1,26 @@
 //! Walks a configuration document and applies every key.
 //!
-//! In: the bytes of a file. Out: a [`Config`] with the file's values over the defaults. What has
-//! become true: every key in the file was known, appeared once, and took effect.
+//! In: the tree of a file. Out: a [`Config`] with the file's values over the defaults. What has
+//! become true: every key in the file was known, appeared once, and took effect, or was asked to be ignored and is
+//! named in the notes.
 
 use super::{
     Config,
     error::ErrorKind,
     keys::{self, Found},
     limits,
-    value::Value,
+    value::{Problem, Value},
 };
 
-/// Applies the document to `config`. On an error `config` is partly changed: drop it.
+/// Applies a text in JSON to `config`. On an error `config` is partly changed: drop it.
+#[cfg(test)]
 pub fn apply(config: &mut Config, text: &[u8]) -> Result<(), ErrorKind> {
-    let document = Value::parse(text).map_err(ErrorKind::Syntax)?;
-    section(config, "", &document)?;
+    apply_document(config, &super::document::read(std::path::Path::new("c.json"), text)?)
+}
+
+/// Applies the document to `config`. On an error `config` is partly changed: drop it.
+pub fn apply_document(config: &mut Config, document: &Value) -> Result<(), ErrorKind> {
+    section(config, "", document)?;
     config.validate().map_err(ErrorKind::Inconsistent)?;
     config.settle();
     config.note();
@@ -39,13 +45,23 @@ fn section(config: &mut Config, path: &str, value: &Value) -> Result<(), ErrorKi
         match found {
             Some(Found::Section) => section(config, &key, value)?,
             Some(Found::Key(known)) => {
-                (known.set)(config, value).map_err(|problem| ErrorKind::Value { key, problem })?;
+                (known.set)(config, value).or_else(|problem| unless_ignored(config, key, problem))?;
             }
-            Some(Found::Tree(tree)) => (tree.set)(config, &key, value)?,
+            Some(Found::Tree(tree)) => {
+                (tree.set)(config, &key, value).map_err(|error| unless_protective(config, error))?;
+            }
             Some(Found::Limit(limit)) => {
                 limits::set(config, limit, value).map_err(|problem| ErrorKind::Value { key, problem })?;
             }
-            Some(Found::Unsupported(feature)) => return Err(ErrorKind::Unsupported { key, feature }),
+            Some(Found::Unsupported(feature)) if !config.ignores_unsupported => {
+                return Err(ErrorKind::Unsupported { key, feature });
+            }
+            Some(Found::Unsupported(feature)) if keys::is_protective(&key) => {
+                return Err(ErrorKind::Protective { key, feature });
+            }
+            Some(Found::Unsupported(feature)) => {
+                config.notes.push(format!("{key:?} is ignored: it is not supported by this version ({feature})"));
+            }
             None => {
                 let nearest = keys::nearest(&key);
                 return Err(ErrorKind::Unknown { key, nearest });
@@ -53,4 +69,25 @@ fn section(config: &mut Config, path: &str, value: &Value) -> Result<(), ErrorKi
         }
     }
     Ok(())
+}
+
+/// A value that asks for what is not there is a mistake like any other, except if such are to be ignored.
+fn unless_ignored(config: &mut Config, key: String, problem: Problem) -> Result<(), ErrorKind> {
+    match problem {
+        Problem::Unsupported(reason) if config.ignores_unsupported && !keys::is_protective(&key) => {
+            config.notes.push(format!("{key:?} is ignored: it is not supported by this version ({reason})"));
+            Ok(())
+        }
+        problem => Err(ErrorKind::Value { key, problem }),
+    }
+}
+
+/// Says why a part that is not there was not ignored although that was asked for.
+fn unless_protective(config: &Config, error: ErrorKind) -> ErrorKind {
+    match error {
+        ErrorKind::Unsupported { key, feature } if config.ignores_unsupported && keys::is_protective(&key) => {
+            ErrorKind::Protective { key, feature }
+        }
+        error => error,
+    }
 }

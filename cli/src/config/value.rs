@@ -1,4 +1,4 @@
-//! A JSON document as it was written: objects keep the order and the repetition of their keys.
+//! A document as it was written: objects keep the order and the repetition of their keys.
 //!
 //! In: the text of a configuration file. Out: a tree whose accessors say what they expected.
 //! The usual maps would lose the second of two equal keys before anyone could complain.
@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
-/// One JSON value.
+/// One value, of any of the formats.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
     Null,
@@ -21,6 +21,9 @@ pub enum Value {
     /// Keys in the order of the file, repetitions included.
     Object(Vec<(String, Value)>),
 }
+
+/// How the reader of TOML gives a date or a time: as an object with this key, and the text.
+const TOML_DATETIME: &str = "$__toml_private_datetime";
 
 /// Why a value cannot be used for its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,7 +104,7 @@ impl<'de> Visitor<'de> for AnyValue {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
+        f.write_str("a value")
     }
 
     fn visit_unit<E>(self) -> Result<Value, E> {
@@ -137,9 +140,13 @@ impl<'de> Visitor<'de> for AnyValue {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
-        let mut entries = Vec::new();
+        let mut entries: Vec<(String, Value)> = Vec::new();
         while let Some(entry) = access.next_entry()? {
             entries.push(entry);
+        }
+        match entries.pop() {
+            Some((key, text @ Value::Text(_))) if entries.is_empty() && key == TOML_DATETIME => return Ok(text),
+            last => entries.extend(last),
         }
         Ok(Value::Object(entries))
     }

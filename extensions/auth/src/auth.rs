@@ -92,9 +92,9 @@ pub struct Auth {
     external_url: Option<Origin>,
     browser: Browser,
     base_path: String,
-    throttle: Option<Throttle>,
+    throttle: Option<Arc<Throttle>>,
     /// Where some may come in without credentials and others have to show some.
-    tokens: Option<Tokens>,
+    tokens: Option<Arc<Tokens>>,
     #[cfg(feature = "bearer")]
     foreign: Option<Foreign>,
     #[cfg(feature = "conditions")]
@@ -104,28 +104,59 @@ pub struct Auth {
 impl Auth {
     /// Errors: a file that cannot be used.
     pub fn open(options: Options) -> Result<Self, HtpasswdError> {
+        Auth::with(options, None)
+    }
+
+    /// The same with other options. Tokens go on standing for their users, and who is known from the same file is
+    /// known still. Errors: a file that cannot be used.
+    pub fn renewed(&self, options: Options) -> Result<Self, HtpasswdError> {
+        Auth::with(options, Some(self))
+    }
+
+    /// Takes over from `before` what is not options.
+    fn with(options: Options, before: Option<&Auth>) -> Result<Self, HtpasswdError> {
         let realm = options.realm.filter(|realm| !realm.is_empty());
+        let known = before.and_then(|before| before.htpasswd.clone());
+        let htpasswd = match (options.htpasswd, known) {
+            (Some(path), Some(known)) if known.path() == path => Some(known),
+            (path, _) => path.as_deref().map(Htpasswd::open).transpose()?,
+        };
+        let sessions = match (options.sessions, before.map(|before| before.browser.sessions.clone())) {
+            // Those that have ended must stay so.
+            (Some(sessions), Some(known)) if known.has_key_of(&sessions) => known,
+            (Some(sessions), _) | (None, Some(sessions)) => sessions,
+            (None, None) => Arc::new(Sessions::fleeting()),
+        };
         let browser = Browser {
-            sessions: options.sessions.unwrap_or_else(|| Arc::new(Sessions::fleeting())),
+            sessions,
             is_secure: options.secure_sessions,
             external_url: options.external_url.clone(),
             #[cfg(feature = "openid")]
             providers: options.providers,
         };
+        // One for each file, or changes would be lost.
+        let keys = match (options.keys, before.and_then(|before| before.keys.clone())) {
+            (Some(_), Some(known)) => Some(known),
+            (keys, _) => keys,
+        };
+        let throttle = match (options.failures_max, before.and_then(|before| before.throttle.clone())) {
+            (Some(max), Some(known)) if known.failures_max() == max => Some(known),
+            (max, _) => max.map(|max| Arc::new(Throttle::new(max))),
+        };
         let mut auth = Auth {
             realm: challenge::basic(realm.as_deref().unwrap_or(challenge::REALM_DEFAULT)),
             tokens: None,
-            htpasswd: options.htpasswd.as_deref().map(Htpasswd::open).transpose()?,
+            htpasswd,
             #[cfg(feature = "ldap")]
             ldap: options.ldap,
             certificates: options.certificates,
-            keys: options.keys,
+            keys,
             policy: options.policy,
             fail_delay: options.fail_delay,
             delayed: AtomicUsize::new(0),
             browser,
             base_path: options.base_path,
-            throttle: options.failures_max.map(Throttle::new),
+            throttle,
             external_url: options.external_url,
             #[cfg(feature = "bearer")]
             foreign: options.foreign,
@@ -142,7 +173,8 @@ impl Auth {
         let has_issuers = false;
         let is_open = auth.policy.as_ref().is_some_and(Policy::is_open);
         let is_mixed = is_open && (auth.has_passwords() || auth.keys.is_some());
-        auth.tokens = (has_issuers || is_mixed).then(Tokens::new);
+        let tokens = before.and_then(|before| before.tokens.clone());
+        auth.tokens = (has_issuers || is_mixed).then(|| tokens.unwrap_or_else(|| Arc::new(Tokens::new())));
         Ok(auth)
     }
 

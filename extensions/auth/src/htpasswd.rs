@@ -93,6 +93,10 @@ impl Htpasswd {
         }))
     }
 
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Whether this is the password of this user. Errors: `Busy`.
     pub async fn is_right(self: &Arc<Self>, user: &str, password: &str) -> Result<bool, Unidentified> {
         let state = self.current().await;

@@ -147,6 +147,11 @@ impl Sessions {
         }
     }
 
+    /// Whether the sessions of either are good for the other.
+    pub fn has_key_of(&self, other: &Sessions) -> bool {
+        self.sealer.open(PURPOSE, &other.sealer.seal(PURPOSE, &[])).is_some()
+    }
+
     pub fn sealer(&self) -> &Sealer {
         &self.sealer
     }

@@ -68,6 +68,10 @@ impl Throttle {
         Throttle { failures_max: failures_max.max(1), clients: ByClient::new(CLIENTS_MAX), key: random_key() }
     }
 
+    pub fn failures_max(&self) -> u32 {
+        self.failures_max
+    }
+
     /// Asks before an attempt of `user` from `client`, so that of many at once only as many are made as may fail.
     pub fn turn(&self, client: IpAddr, user: &str) -> Turn {
         let is_suspect = |found: &Client, now| found.is_remembered(now) && found.failures >= self.failures_max;

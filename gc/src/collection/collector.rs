@@ -1,5 +1,5 @@
 //! Collection in the background: the clock of the epochs, runs in an interval or on request, one at
-//! a time.
+//! a time, on terms that may change meanwhile.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -76,14 +76,34 @@ pub struct Collector {
 
 struct Shared {
     engine: Engine,
-    options: Options,
+    terms: Mutex<Arc<Terms>>,
     state: Mutex<State>,
     /// Somebody asked for a run.
     asked: Notify,
-    /// Policies that a run follows and applies before.
-    governed: Option<Governed>,
     is_stopping: AtomicBool,
-    stopping: Arc<Notify>,
+    /// It is to stop, or has other terms.
+    woken: Arc<Notify>,
+    /// The epochs have another length.
+    rewound: Notify,
+}
+
+/// What runs go by.
+struct Terms {
+    options: Options,
+    /// Policies that a run follows and applies before.
+    retention: Option<Arc<Retention>>,
+    /// `None` before the background began.
+    schedule: Option<Schedule>,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Over,
+    /// With its window: it has to go on.
+    Late,
+    /// For there are other terms: what was still to be done is judged anew.
+    Changed,
 }
 
 #[derive(Default)]
@@ -129,19 +149,29 @@ impl Collector {
     }
 
     fn with(engine: Engine, options: Options, retention: Option<Arc<Retention>>) -> Self {
-        let stopping = Arc::new(Notify::new());
-        let governed = retention.map(|retention| Governed { retention, stopping: stopping.clone() });
         Collector {
             shared: Arc::new(Shared {
                 engine,
-                options,
+                terms: Mutex::new(Arc::new(Terms { options, retention, schedule: None })),
                 state: Mutex::default(),
                 asked: Notify::new(),
-                governed,
                 is_stopping: AtomicBool::new(false),
-                stopping,
+                woken: Arc::default(),
+                rewound: Notify::new(),
             }),
         }
+    }
+
+    /// Lets runs follow other options, policies and times from now on. A run under way ends after the few steps it
+    /// is at and begins anew, so that nothing goes by terms that are no longer wanted. What waits at a change of
+    /// the clock waits no shorter than by the shorter one.
+    pub fn change(&self, options: Options, retention: Arc<Retention>, schedule: Schedule) {
+        let next = Terms { options, retention: Some(retention), schedule: Some(schedule) };
+        let before = std::mem::replace(&mut *self.shared.terms_held(), Arc::new(next));
+        if before.schedule.is_none_or(|before| before.clock != schedule.clock) {
+            self.shared.rewound.notify_one();
+        }
+        self.shared.woken.notify_one();
     }
 
     /// Asks for a run as soon as possible. Gives whether this is new: false while one is under way
@@ -172,8 +202,14 @@ impl Collector {
 
     /// Begins to work in the background. Call inside a tokio runtime.
     pub fn spawn(&self, schedule: Schedule) -> Background {
-        let clock = tokio::spawn(tick(self.shared.clone(), schedule.clock.epoch()));
-        let runs = tokio::spawn(run_all(self.shared.clone(), schedule));
+        {
+            let mut terms = self.shared.terms_held();
+            let Terms { options, retention, .. } = &**terms;
+            let (options, retention) = (options.clone(), retention.clone());
+            *terms = Arc::new(Terms { options, retention, schedule: Some(schedule) });
+        }
+        let clock = tokio::spawn(tick(self.shared.clone()));
+        let runs = tokio::spawn(run_all(self.shared.clone()));
         Background { shared: self.shared.clone(), clock, runs }
     }
 }
@@ -189,7 +225,7 @@ impl Background {
     /// Ends the tasks; a run under way ends after the few steps it is at.
     pub async fn stop(self) {
         self.shared.is_stopping.store(true, Ordering::SeqCst);
-        self.shared.stopping.notify_one();
+        self.shared.woken.notify_one();
         if self.runs.await.is_err() {
             tracing::error!("the collector panicked");
         }
@@ -198,14 +234,20 @@ impl Background {
 }
 
 /// Advances the epoch: at most once in its length, by a clock that only goes forward.
-async fn tick(shared: Arc<Shared>, epoch: Duration) {
-    let mut ticks = interval_at(Instant::now() + epoch, epoch);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+async fn tick(shared: Arc<Shared>) {
     loop {
-        ticks.tick().await;
-        if let Err(error) = shared.engine.advance_epoch().await {
-            tracing::warn!(%error, "the epoch could not be advanced; nothing is collected meanwhile");
-            return;
+        let epoch = shared.schedule().clock.epoch();
+        let mut ticks = interval_at(Instant::now() + epoch, epoch);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = shared.rewound.notified() => break,
+            }
+            if let Err(error) = shared.engine.advance_epoch().await {
+                tracing::warn!(%error, "the epoch could not be advanced; nothing is collected meanwhile");
+                return;
+            }
         }
     }
 }
@@ -218,13 +260,15 @@ enum Begun {
     Due(Option<Window>),
 }
 
-async fn run_all(shared: Arc<Shared>, schedule: Schedule) {
-    let Schedule { runs, window, .. } = schedule;
-    let mut wait = runs.wait(true);
+async fn run_all(shared: Arc<Shared>) {
+    let mut is_first = true;
+    let mut since = Instant::now();
+    let mut wait = shared.schedule().runs.wait(is_first);
     loop {
+        let window = shared.schedule().window;
         let due = async {
             match wait {
-                Some(wait) => sleep(wait).await,
+                Some(wait) => sleep(wait.saturating_sub(since.elapsed())).await,
                 None => std::future::pending().await,
             }
             if let Some(window) = window {
@@ -232,15 +276,34 @@ async fn run_all(shared: Arc<Shared>, schedule: Schedule) {
             }
         };
         let begun = tokio::select! {
-            () = shared.stopping.notified() => return,
-            () = shared.asked.notified() => Begun::Asked,
-            () = due => Begun::Due(window),
+            () = shared.woken.notified() => None,
+            () = shared.asked.notified() => Some(Begun::Asked),
+            () = due => Some(Begun::Due(window)),
         };
-        let is_over = shared.run(begun).await;
         if shared.is_stopping.load(Ordering::SeqCst) {
             return;
         }
-        wait = if is_over { runs.wait(false) } else { Some(Duration::ZERO) };
+        let end = match begun {
+            Some(begun) => shared.run(begun).await,
+            None => {
+                shared.state().waits_for_window = false;
+                wait = shared.schedule().runs.wait(is_first);
+                continue;
+            }
+        };
+        if shared.is_stopping.load(Ordering::SeqCst) {
+            return;
+        }
+        is_first = false;
+        since = Instant::now();
+        let runs = shared.schedule().runs;
+        wait = match end {
+            End::Over => runs.wait(false),
+            // One that was asked for was asked for again.
+            End::Changed if begun == Some(Begun::Asked) => runs.wait(false),
+            End::Changed if runs == Runs::Never => None,
+            End::Late | End::Changed => Some(Duration::ZERO),
+        };
     }
 }
 
@@ -254,6 +317,18 @@ pub(crate) fn jitter(interval: Duration) -> Duration {
 impl Shared {
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().expect("no panic holds it")
+    }
+
+    fn terms_held(&self) -> std::sync::MutexGuard<'_, Arc<Terms>> {
+        self.terms.lock().expect("no panic holds it")
+    }
+
+    fn terms(&self) -> Arc<Terms> {
+        self.terms_held().clone()
+    }
+
+    fn schedule(&self) -> Schedule {
+        self.terms().schedule.expect("it is set before the tasks begin, and stays")
     }
 
     fn is_open(&self, window: Window) -> bool {
@@ -273,24 +348,29 @@ impl Shared {
         }
     }
 
-    /// One run. Gives false if it ended with its window, and has to go on.
-    async fn run(&self, begun: Begun) -> bool {
+    /// One run, by the terms at its begin.
+    async fn run(&self, begun: Begun) -> End {
+        let terms = self.terms();
         {
             let mut state = self.state();
             state.is_asked = false;
             state.waits_for_window = false;
             state.running = Some(Report { epoch: self.engine.epoch(), ..Report::default() });
         }
+        let is_changed = || !Arc::ptr_eq(&terms, &self.terms_held());
         let mut is_late = false;
         let mut progress = |so_far: &Report| {
             self.state().running = Some(so_far.clone());
             is_late = matches!(begun, Begun::Due(Some(window)) if !self.is_open(window));
-            let goes_on = !is_late && !self.is_stopping.load(Ordering::SeqCst);
+            let goes_on = !is_late && !is_changed() && !self.is_stopping.load(Ordering::SeqCst);
             if goes_on { Flow::Continue(()) } else { Flow::Break(()) }
         };
-        let outcome = match &self.governed {
-            Some(governed) => maintain(&self.engine, &self.options, governed, &mut progress).await,
-            None => collect(&self.engine, &self.options, &mut progress).await,
+        let outcome = match terms.retention.clone() {
+            Some(retention) => {
+                let governed = Governed { retention, stopping: self.woken.clone() };
+                maintain(&self.engine, &terms.options, &governed, &mut progress).await
+            }
+            None => collect(&self.engine, &terms.options, &mut progress).await,
         };
         if is_late {
             tracing::info!("the time window of collection is over; the run goes on in the next one");
@@ -311,6 +391,13 @@ impl Shared {
                 state.last_error = Some(error.to_string());
             }
         }
-        !is_late
+        if is_changed() {
+            if begun == Begun::Asked {
+                state.is_asked = true;
+                self.asked.notify_one();
+            }
+            return End::Changed;
+        }
+        if is_late { End::Late } else { End::Over }
     }
 }

@@ -42,12 +42,13 @@ pub struct Scrubber {
 
 struct Shared {
     engine: Engine,
-    options: ScrubOptions,
+    options: Mutex<ScrubOptions>,
     state: Mutex<State>,
     /// Somebody asked for a pass.
     asked: Notify,
     is_stopping: AtomicBool,
-    stopping: Notify,
+    /// It is to stop, or has other options.
+    woken: Notify,
 }
 
 #[derive(Default)]
@@ -90,17 +91,24 @@ impl Scrubber {
     pub fn new(engine: Engine, options: ScrubOptions) -> Self {
         let shared = Shared {
             engine,
-            options,
+            options: Mutex::new(options),
             state: Mutex::default(),
             asked: Notify::new(),
             is_stopping: AtomicBool::new(false),
-            stopping: Notify::new(),
+            woken: Notify::new(),
         };
         Scrubber { shared: Arc::new(shared) }
     }
 
     pub fn engine(&self) -> &Engine {
         &self.shared.engine
+    }
+
+    /// Sets when and how fast from now on. A pass under way goes on by it; without an interval it waits until
+    /// somebody asks, unless somebody had.
+    pub fn change(&self, options: ScrubOptions) {
+        *self.shared.options_held() = options;
+        self.shared.woken.notify_one();
     }
 
     /// Asks for a pass as soon as possible; one that was interrupted goes on. Gives whether this is new:
@@ -116,7 +124,7 @@ impl Scrubber {
     }
 
     pub fn status(&self) -> ScrubStatus {
-        let Shared { engine, options, .. } = &*self.shared;
+        let (engine, options) = (&self.shared.engine, self.shared.options());
         let state = self.shared.state();
         ScrubStatus {
             interval_s: options.interval.map(|interval| interval.as_secs()),
@@ -161,7 +169,7 @@ impl Scrubbing {
     /// Ends the thread after the read it is at. A pass under way is taken up again by the next process.
     pub async fn stop(self) {
         self.shared.is_stopping.store(true, Ordering::SeqCst);
-        self.shared.stopping.notify_one();
+        self.shared.woken.notify_one();
         if self.ended.await.is_err() {
             tracing::error!("the scrub panicked");
         }
@@ -171,6 +179,14 @@ impl Scrubbing {
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no panic holds it")
+    }
+
+    fn options_held(&self) -> MutexGuard<'_, ScrubOptions> {
+        self.options.lock().expect("no panic holds it")
+    }
+
+    fn options(&self) -> ScrubOptions {
+        *self.options_held()
     }
 
     fn is_stopping(&self) -> bool {
@@ -194,19 +210,22 @@ impl Shared {
                     None => std::future::pending().await,
                 }
             };
-            tokio::select! {
-                () = self.stopping.notified() => return,
-                () = self.asked.notified() => {}
-                () = due => {}
-            }
-            let is_whole = self.pass(&inspector).await;
+            let is_asked = tokio::select! {
+                () = self.woken.notified() => {
+                    wait = self.wait(jitter(self.options().interval.unwrap_or_default()));
+                    continue;
+                }
+                () = self.asked.notified() => true,
+                () = due => false,
+            };
+            let is_whole = self.pass(&inspector, is_asked).await;
             wait = self.wait(if is_whole { Duration::ZERO } else { RETRY });
         }
     }
 
     /// How long to wait for the next pass, at least `least`. `None`: until somebody asks.
     fn wait(&self, least: Duration) -> Option<Duration> {
-        let interval = self.options.interval?;
+        let interval = self.options().interval?;
         let state = self.state();
         let due = match (state.interrupted, state.last.and_then(|last| last.ended)) {
             (None, Some(ended)) => {
@@ -219,7 +238,8 @@ impl Shared {
     }
 
     /// Runs a pass or goes on with one. Gives whether it came to its end, or was told to stop.
-    async fn pass(&self, inspector: &Inspector) -> bool {
+    async fn pass(&self, inspector: &Inspector, is_asked: bool) -> bool {
+        let options = self.options();
         let begun = {
             let mut state = self.state();
             state.is_asked = false;
@@ -229,15 +249,16 @@ impl Shared {
         };
         let mut progress = |pass: Pass| {
             self.state().running = Some(pass);
-            if self.is_stopping() { Flow::Break(()) } else { Flow::Continue(()) }
+            let goes_on = !self.is_stopping() && self.options() == options;
+            if goes_on { Flow::Continue(()) } else { Flow::Break(()) }
         };
         let mut wait = async |wait: Duration| {
             tokio::select! {
-                () = self.stopping.notified() => {}
+                () = self.woken.notified() => {}
                 () = sleep(wait) => {}
             }
         };
-        let outcome = run(inspector, &self.options, begun, &mut progress, &mut wait).await;
+        let outcome = run(inspector, &options, begun, &mut progress, &mut wait).await;
         let mut state = self.state();
         let reached = state.running.take();
         match outcome {
@@ -258,6 +279,10 @@ impl Shared {
             }
             Ok(pass) => {
                 state.interrupted = Some(pass);
+                if is_asked && !self.is_stopping() {
+                    state.is_asked = true;
+                    self.asked.notify_one();
+                }
                 true
             }
             Err(error) => {

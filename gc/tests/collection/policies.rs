@@ -124,3 +124,51 @@ async fn policies_drop_names_and_collection_what_they_leave() {
     let checked = parts.check().await;
     assert_eq!((checked.members, checked.blobs), (4, 4), "{checked}");
 }
+
+/// Policies and times that change while it waits or runs: what is no longer wanted is not done.
+#[tokio::test]
+async fn other_terms_hold_from_the_moment_they_are_set() {
+    let parts = Parts::new(6);
+    let (engine, a) = (parts.open().await, namespace("a"));
+    push_document(&engine, &a, b"document", Vec::new(), Some("old")).await.expect("pushed");
+    let options = Options { delay: 0, document_delay: DOCUMENT_DELAY, ..Options::default() };
+    let clock = Clock::of_lease(Duration::from_secs(36_000));
+    let never = Schedule { clock, runs: Runs::Never, window: None };
+    let collector = Collector::governed(engine.clone(), options.clone(), Arc::default());
+    let background = collector.spawn(never);
+    assert!(collector.start());
+    ran(&collector, 1).await;
+    assert!(engine.resolve(&a, "old").await.is_ok(), "there is no policy");
+
+    // One that would drop the name, and at once another one that does not.
+    let soon = Schedule { runs: Runs::Every(Duration::from_millis(1)), ..never };
+    collector.change(options.clone(), retention(true), soon);
+    ran(&collector, 2).await;
+    assert!(engine.resolve(&a, "old").await.is_ok(), "it only says what it would do");
+
+    collector.change(options.clone(), retention(false), soon);
+    let dropped = async {
+        while engine.resolve(&a, "old").await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), dropped).await.expect("the policy holds");
+
+    collector.change(options, retention(false), never);
+    assert!(collector.start() || collector.status().running.is_some(), "on request it goes on");
+    background.stop().await;
+    assert_eq!(collector.status().error, None);
+    engine.close().await.expect("closed");
+    parts.check().await;
+}
+
+/// Waits until so many runs ended from now on.
+async fn ran(collector: &Collector, more: u64) {
+    let runs = collector.status().runs + more;
+    let ended = async {
+        while collector.status().runs < runs {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), ended).await.expect("it runs");
+}

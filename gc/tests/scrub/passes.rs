@@ -135,3 +135,43 @@ async fn collected_content_leaves_the_list() {
     assert_eq!(engine.statistics().blobs_collected, 1);
     place.check(engine).await;
 }
+
+/// A pass that crawls goes on as fast as it is told to meanwhile, and one that begins by itself stops when that is
+/// switched off.
+#[tokio::test(flavor = "multi_thread")]
+async fn other_options_hold_for_the_pass_under_way() {
+    let place = Place::simulated();
+    let engine = place.open().await;
+    for number in 0..BLOBS {
+        push(&engine, &namespace("app"), &content(number)).await.expect("pushed");
+    }
+    let crawling = |interval| ScrubOptions { interval, rate_bytes_max: Some(1) };
+    let scrubber = Scrubber::new(engine.clone(), crawling(None));
+    let scrubbing = scrubber.spawn().expect("a thread");
+    assert!(scrubber.start());
+    until(|| scrubber.status().running.is_some_and(|pass| pass.bytes > 0)).await;
+    let slower = ScrubOptions { interval: None, rate_bytes_max: Some(2) };
+    scrubber.change(slower);
+    until(|| scrubber.status().rate_bytes_max == Some(2) && scrubber.status().running.is_some()).await;
+    scrubber.change(ScrubOptions { interval: None, rate_bytes_max: None });
+    until(|| scrubber.status().passes == 1).await;
+    assert_eq!(scrubber.status().last.expect("it ended").blobs, BLOBS, "it was asked for, and came to its end");
+
+    scrubber.change(crawling(Some(Duration::from_millis(1))));
+    until(|| scrubber.status().running.is_some_and(|pass| pass.bytes > 0)).await;
+    scrubber.change(crawling(None));
+    until(|| scrubber.status().running.is_none()).await;
+    let status = scrubber.status();
+    assert!(status.interrupted.is_some() && status.passes == 1 && status.interval_s.is_none(), "{status:?}");
+    scrubbing.stop().await;
+    place.check(engine).await;
+}
+
+async fn until(is_so: impl Fn() -> bool) {
+    let wait = async {
+        while !is_so() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), wait).await.expect("in time");
+}

@@ -12,7 +12,7 @@ fn auth(text: &str) -> Result<Config, String> {
 /// What opening says, which reads the files.
 fn opened(text: &str) -> Result<(), String> {
     let config = auth(text).expect("accepted");
-    config.access.open(std::path::Path::new("store")).map(drop).map_err(|failure| failure.to_string())
+    config.access.open(std::path::Path::new("store"), None).map(drop).map_err(|failure| failure.to_string())
 }
 
 #[cfg(feature = "openid")]
@@ -46,7 +46,7 @@ fn providers_of_a_file_of_zot_are_taken_over() {
     assert_eq!(config.notes.len(), 1, "{:?}", config.notes);
     assert!(config.notes[0].contains("github.clientsecret") && !config.notes[0].contains("sentinel"));
     assert!(config.access.has_users() && config.access.options.secure_sessions);
-    assert!(config.access.open(std::path::Path::new("store")).is_ok_and(|auth| auth.is_some()));
+    assert!(config.access.open(std::path::Path::new("store"), None).is_ok_and(|auth| auth.is_some()));
     std::fs::write(&path, r#"{"clientsecret": "sentinel"}"#).expect("written");
     let error = opened(&text).expect_err("refused");
     assert!(error.contains("google.credentialsFile") && error.contains("no clientid"), "{error}");

@@ -17,6 +17,7 @@ mod logins;
 mod matrix;
 mod openid;
 mod provider;
+mod renewal;
 mod repositories;
 mod rig;
 mod sessions;
