@@ -9,15 +9,16 @@ use std::{
     io,
     os::unix::fs::OpenOptionsExt,
     path::Path,
-    sync::Mutex,
+    sync::{Mutex, OnceLock},
 };
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{
-    Layer,
+    Layer, Registry,
     filter::Targets,
     fmt::{MakeWriter, layer},
     layer::SubscriberExt,
+    reload,
     util::SubscriberInitExt,
 };
 
@@ -28,6 +29,9 @@ use crate::{
 
 /// Crates of this workspace have targets that begin with this.
 const OWN_TARGETS: &str = "orlop";
+
+/// What can set the level of this process, once it logs.
+static LEVEL: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
 
 /// Starts logging for the whole process. Call once.
 /// Errors: the output or the audit log cannot be opened for appending.
@@ -50,6 +54,12 @@ pub fn start_beside(log: &config::Log) -> Result<(), Failure> {
     }
 }
 
+/// Writes lines from this level on.
+pub fn set_level(level: LevelFilter) {
+    // It fails only when the log is gone, with the process.
+    let _ = LEVEL.get().map(|handle| handle.reload(filter(level)));
+}
+
 /// Log lines name repositories and clients, so the file is made for its owner alone.
 fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).mode(0o600).open(path)
@@ -59,7 +69,9 @@ fn start_with<W>(log: &config::Log, writer: W) -> Result<(), Failure>
 where
     W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
 {
-    let lines = tracing_subscriber::registry().with(json(writer).with_filter(filter(log.level)));
+    let (filter, level) = reload::Layer::new(filter(log.level));
+    let _ = LEVEL.set(level);
+    let lines = tracing_subscriber::registry().with(json(writer).with_filter(filter));
     match &log.audit {
         None => lines.init(),
         Some(path) => lines.with(audit::start(path).map_err(|error| unusable("log.audit", path, &error))?).init(),

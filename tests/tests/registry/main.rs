@@ -13,5 +13,6 @@ mod import;
 mod large;
 mod protocol;
 mod rebuild;
+mod reload;
 mod scrub;
 mod soak;
