@@ -196,6 +196,11 @@ impl Registry {
         true
     }
 
+    /// What stands before the routes.
+    pub fn front(&self) -> &Front {
+        &self.front
+    }
+
     pub fn health(&self) -> &Health {
         &self.health
     }

@@ -151,6 +151,8 @@ async fn what_was_given_again_to_everybody_is_refused_by_the_next_rules() {
     for _ in 0..4 {
         assert_eq!(served.ask(&mut kept_alive).await, 200);
     }
+    // A connection begins where answers are given again.
+    assert_eq!(served.ask(&mut served.connect().await).await, 200);
     let repeated = served.repeated();
     assert!(repeated > 0, "the answer was kept");
 
@@ -163,6 +165,7 @@ async fn what_was_given_again_to_everybody_is_refused_by_the_next_rules() {
     for _ in 0..4 {
         assert_eq!(served.ask(&mut kept_alive).await, 200, "without access control");
     }
+    assert_eq!(served.ask(&mut served.connect().await).await, 200);
     assert!(served.repeated() > repeated);
     served.exchange(Some(Gate::new(false, 100)));
     assert_eq!(served.ask(&mut kept_alive).await, 401);

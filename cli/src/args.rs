@@ -20,7 +20,7 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Serve a store to registry clients until SIGTERM, SIGINT or SIGHUP.
+    /// Serve a store to registry clients until SIGTERM or SIGINT.
     #[command(after_help = exit::HELP)]
     Serve(Serve),
     /// Read a whole store that no process has open, and report every broken invariant.
@@ -38,6 +38,9 @@ pub enum Command {
     /// Say whether a configuration file is accepted, without starting anything.
     #[command(after_help = exit::HELP)]
     Verify(Verify),
+    /// Print the JSON Schema of configuration files, for editors and checks.
+    #[command(after_help = exit::HELP)]
+    Schema,
     /// Say for each tag of a repository which retention rule keeps it or why it would be deleted.
     #[command(after_help = exit::HELP)]
     Retention(Retention),
@@ -58,8 +61,8 @@ pub enum Command {
 
 #[derive(Debug, Args)]
 pub struct Serve {
-    /// Configuration file in JSON, with zot's key names. Without it: ./orlop-data served on
-    /// 127.0.0.1:8080.
+    /// Configuration file in JSON, TOML or YAML, with zot's key names. Without it: ./orlop-data
+    /// served on 127.0.0.1:8080. It is read again when it changes, and at SIGHUP.
     pub config: Option<PathBuf>,
 
     /// Directory of the store; made if it is not there. Overrides storage.rootDirectory.
@@ -73,6 +76,11 @@ pub struct Serve {
     /// Print how to push a first image, also when standard error is not a terminal.
     #[arg(long)]
     pub hint: bool,
+
+    /// Take no notice of zot's keys for features that are not there, except for a line of the log
+    /// for each. What would let somebody do more than the file says stays an error.
+    #[arg(long)]
+    pub ignore_unsupported: bool,
 }
 
 #[derive(Debug, Args)]
@@ -159,8 +167,12 @@ pub struct Rebuild {
 
 #[derive(Debug, Args)]
 pub struct Verify {
-    /// Configuration file in JSON, with zot's key names.
+    /// Configuration file in JSON, TOML or YAML, with zot's key names.
     pub config: PathBuf,
+
+    /// As for `serve`: zot's keys for features that are not there are listed, and no error.
+    #[arg(long)]
+    pub ignore_unsupported: bool,
 }
 
 #[derive(Debug, Args)]
@@ -277,63 +289,63 @@ pub struct Export {
 impl Serve {
     /// What the flags say about the configuration.
     pub fn flags(&self) -> Flags {
-        Flags { root: self.root.clone(), address: self.addr.clone() }
+        Flags { root: self.root.clone(), address: self.addr.clone(), ignore_unsupported: self.ignore_unsupported }
     }
 }
 
 impl Gc {
     /// What the flags say about the configuration.
     pub fn flags(&self) -> Flags {
-        Flags { root: self.root.clone(), address: None }
+        Flags { root: self.root.clone(), ..Flags::default() }
     }
 }
 
 impl Scrub {
     /// What the flags say about the configuration.
     pub fn flags(&self) -> Flags {
-        Flags { root: self.root.clone(), address: None }
+        Flags { root: self.root.clone(), ..Flags::default() }
     }
 }
 
 impl Rebuild {
     /// What the flags say about the configuration.
     pub fn flags(&self) -> Flags {
-        Flags { root: self.root.clone(), address: None }
+        Flags { root: self.root.clone(), ..Flags::default() }
     }
 }
 
 impl Retention {
     /// What the flags say about the configuration.
     pub fn flags(&self) -> Flags {
-        Flags { root: self.root.clone(), address: None }
+        Flags { root: self.root.clone(), ..Flags::default() }
     }
 }
 
 impl Import {
     /// What the flags say about the configuration.
     pub fn flags(&self) -> Flags {
-        Flags { root: self.root.clone(), address: None }
+        Flags { root: self.root.clone(), ..Flags::default() }
     }
 }
 
 impl Export {
     /// What the flags say about the configuration.
     pub fn flags(&self) -> Flags {
-        Flags { root: self.root.clone(), address: None }
+        Flags { root: self.root.clone(), ..Flags::default() }
     }
 }
 
 impl Usage {
     /// What the flags say about the configuration.
     pub fn flags(&self) -> Flags {
-        Flags { root: self.root.clone(), address: None }
+        Flags { root: self.root.clone(), ..Flags::default() }
     }
 }
 
 impl Check {
     /// What the flags say about the configuration.
     pub fn flags(&self) -> Flags {
-        Flags { root: self.root.clone(), address: None }
+        Flags { root: self.root.clone(), ..Flags::default() }
     }
 }
 

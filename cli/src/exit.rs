@@ -31,7 +31,7 @@ pub enum Exit {
 /// The table of codes for `--help`.
 pub const HELP: &str = "\
 Exit codes:
-  0    done; `serve`: stopped by SIGTERM, SIGINT or SIGHUP after open requests ended
+  0    done; `serve`: stopped by SIGTERM or SIGINT after open requests ended
   1    `check` found problems; `scrub` found damaged blobs; `rebuild`, `import` or `export` left something out;
        `bench` had failed requests
   2    bad configuration or command line; `rebuild` needs a flag to go on

@@ -7,15 +7,16 @@
 use std::{
     io,
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{
-    Layer,
+    Layer, Registry,
     filter::Targets,
     fmt::{MakeWriter, layer},
     layer::SubscriberExt,
+    reload,
     util::SubscriberInitExt,
 };
 
@@ -27,6 +28,9 @@ use crate::{
 
 /// Crates of this workspace have targets that begin with this.
 const OWN_TARGETS: &str = "orlop";
+
+/// What can set the level of this process, once it logs.
+static LEVEL: OnceLock<(reload::Handle<Targets, Registry>, bool)> = OnceLock::new();
 
 /// Starts logging for the whole process. Call once.
 /// Errors: the output or the audit log cannot be opened for appending.
@@ -56,13 +60,26 @@ static FILES: Mutex<Vec<Arc<LogFile>>> = Mutex::new(Vec::new());
 const REQUESTS: &str = "orlop_api::access";
 
 /// Goes on in new files where somebody has moved the old ones away. The audit log notices that by itself.
-#[cfg_attr(not(test), expect(dead_code, reason = "for the signal that says that logs were rotated"))]
 pub fn reopen() {
     for file in &*FILES.lock().unwrap_or_else(PoisonError::into_inner) {
         if let Err(error) = file.reopen() {
             let path = file.path().display();
             tracing::error!(%path, %error, "a log cannot be opened again, and goes on in its old file");
         }
+    }
+}
+
+/// Writes lines from this level on.
+pub fn set_level(level: LevelFilter) {
+    // It fails only when the log is gone, with the process.
+    let _ = LEVEL.get().map(|(handle, has_requests)| handle.reload(lines_of(level, *has_requests)));
+}
+
+/// What goes to the log, if requests have one of their own or not.
+fn lines_of(level: LevelFilter, has_requests: bool) -> Targets {
+    match has_requests {
+        true => filter(level).with_target(REQUESTS, LevelFilter::OFF),
+        false => filter(level),
     }
 }
 
@@ -77,12 +94,10 @@ where
     W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
 {
     let access = log.access.as_deref().map(|path| open("log.access", path)).transpose()?;
-    let mut filter = filter(log.level);
-    if access.is_some() {
-        filter = filter.with_target(REQUESTS, LevelFilter::OFF);
-    }
+    let (lines, level) = reload::Layer::new(lines_of(log.level, access.is_some()));
+    let _ = LEVEL.set((level, access.is_some()));
     let requests = access.map(|file| json(file).with_filter(Targets::new().with_target(REQUESTS, LevelFilter::INFO)));
-    let lines = tracing_subscriber::registry().with(json(writer).with_filter(filter)).with(requests);
+    let lines = tracing_subscriber::registry().with(json(writer).with_filter(lines)).with(requests);
     match &log.audit {
         None => lines.init(),
         Some(path) => lines.with(audit::start(path).map_err(|error| unusable("log.audit", path, &error))?).init(),

@@ -28,12 +28,15 @@ mod open_files;
 mod private;
 mod progress;
 mod rebuild;
+mod reload;
 mod retention;
+mod schema;
 mod scrub;
 mod serve;
 mod signals;
 mod usage;
 mod verify;
+mod watch;
 
 use args::{Arguments, Command};
 use exit::{Exit, Failure};
@@ -63,6 +66,7 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Scrub(arguments) => block_on(scrub::run(&arguments))?,
         Command::Rebuild(arguments) => block_on(rebuild::run(&arguments))?,
         Command::Verify(arguments) => verify::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Schema => schema::run().map(|()| ExitCode::SUCCESS),
         Command::Retention(arguments) => retention::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Usage(arguments) => usage::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Import(arguments) => block_on(import::run(&arguments))?,

@@ -12,25 +12,33 @@ use std::{
 };
 
 use orlop_api::{
-    Cors, Registry,
-    server::{Tls, TlsOptions},
+    Cors, Current, Registry,
+    server::{Server, Tls},
 };
 use orlop_engine::Engine;
 use orlop_gc::{Collector, Scrubber};
 
+#[cfg(feature = "auth")]
+use crate::reload::InForce;
 use crate::{
     args,
     collector::Maintained,
     config::{self, Address, Config},
     exit::{Exit, Failure},
     hint, huge_pages, log, open_files, private,
-    signals::Signals,
+    reload::{self, Reloader, Running, Source},
+    signals::{Hangup, Signals},
+    watch::Watched,
 };
 
 /// Serves until a signal. Errors: the configuration, the address, the store; see [`Exit`].
 pub async fn run(arguments: &args::Serve) -> Result<(), Failure> {
-    #[cfg_attr(not(feature = "auth"), expect(unused_mut, reason = "only access is taken out of it"))]
-    let mut config = Config::load(arguments.config.as_deref(), arguments.flags())?;
+    let source = Source {
+        watched: arguments.config.as_deref().map(Watched::new),
+        file: arguments.config.clone(),
+        flags: arguments.flags(),
+    };
+    let mut config = Config::load(source.file.as_deref(), source.flags.clone())?;
     log::start(&config.log)?;
     for note in &config.notes {
         tracing::warn!(note, "configuration");
@@ -41,82 +49,104 @@ pub async fn run(arguments: &args::Serve) -> Result<(), Failure> {
     private::keep();
     huge_pages::disable();
     // Before the store is opened, so that a signal while it recovers is not lost.
-    let signals =
-        Signals::listen().map_err(|error| Failure::new(Exit::Failed, format!("cannot receive signals: {error}")))?;
-
-    #[cfg(feature = "auth")]
-    let access = std::mem::take(&mut config.access);
-    #[cfg(feature = "auth")]
-    let has_logins = access.has_users();
-    #[cfg(not(feature = "auth"))]
-    let has_logins = false;
-    let cors = config.allow_origin.as_deref().map(|text| Cors::new(text, has_logins)).transpose();
-    let cors = cors.map_err(|error| Failure::new(Exit::Configuration, format!("\"http.allowOrigin\": {error}")))?;
-    let Config { root, engine: options, address, tls, mut limits, policy, front, collection, retention, scrub, .. } =
-        config;
-    open_files::leave_room(&mut limits, open_files_max);
-    let tls = load(&tls)?;
+    let (signals, hangup) = listen().map_err(|error| Failure::new(Exit::Failed, error))?;
+    open_files::leave_room(&mut config.limits, open_files_max);
+    let tls = load(&config.tls)?;
+    let root = config.root.clone();
+    let cors = cors(&config)?;
     // Before anything is opened: a file of users that cannot be used must not let everybody in.
     #[cfg(feature = "auth")]
-    let access = access.open(&root)?.map(Arc::new);
-    let scheme = if tls.is_some() { "https" } else { "http" };
-    let address = resolve(&address).await?;
+    let auth = InForce::new(std::mem::take(&mut config.access).open(&root, None)?.map(Arc::new));
+    let address = resolve(&config.address).await?;
+    let options = std::mem::take(&mut config.engine);
     let engine = Engine::open(&root, options).await.map_err(|error| Failure::engine(&root, &error))?;
     // Now that nobody else has the store.
     #[cfg(feature = "auth")]
-    if let Some(Err(error)) = access.as_ref().map(|access| access.load()) {
+    if let Some(Err(error)) = auth.get().map(|auth| auth.load()) {
         let failure = Failure::new(Exit::Root, error.to_string());
         return engine.close().await.map_err(|error| Failure::engine(&root, &error)).and(Err(failure));
     }
 
-    let collector = Collector::governed(engine.clone(), collection.options(&retention), Arc::new(retention));
-    let registry = Registry::new(engine.clone(), limits, policy).with_front(front);
+    let retention = Arc::new(std::mem::take(&mut config.retention));
+    let collector = Collector::governed(engine.clone(), config.collection.options(&retention), retention);
+    let scrubber = Scrubber::new(engine.clone(), config.scrub.options());
+    let maintained = Maintained { collector: collector.clone(), scrubber: scrubber.clone() };
+    let registry = Registry::new(engine.clone(), config.limits.clone(), config.policy);
+    let registry = registry.with_maintenance(Arc::new(maintained)).with_front(std::mem::take(&mut config.front));
     #[cfg(feature = "auth")]
-    let registry = match &access {
-        Some(access) => registry.with_access(access.clone()),
+    let registry = match auth.get() {
+        Some(auth) => registry.with_access(auth),
         None => registry,
     };
     let registry = match cors {
         Some(cors) => registry.with_cors(cors),
         None => registry,
     };
-    let scrubber = Scrubber::new(engine.clone(), scrub.options());
-    let registry =
-        registry.with_maintenance(Arc::new(Maintained { collector: collector.clone(), scrubber: scrubber.clone() }));
-    let bound = registry.bind(address, tls).and_then(|server| Ok((server.local_addr()?, server)));
+    let bound = registry.bind(address, tls.clone()).and_then(|server| Ok((server.local_addr()?, server)));
     let served = match bound {
         Ok((address, server)) => {
+            let scheme = if tls.is_some() { "https" } else { "http" };
             announce(address, scheme, &root, &engine, arguments.hint);
-            let collecting = collector.spawn(collection.schedule());
-            let scrubbing = scrubber.spawn().map_err(|error| Failure::engine(&root, &error))?;
-            let served = server.run(signals.stop()).await;
-            scrubbing.stop().await;
-            collecting.stop().await;
-            served.map_err(|error| Failure::new(Exit::Failed, format!("serving failed: {error}")))
+            let running = Running {
+                current: (**server.handler()).clone(),
+                collector,
+                scrubber,
+                tls,
+                #[cfg(feature = "auth")]
+                auth: auth.clone(),
+                open_files_max,
+            };
+            work(server, running, source, config, (signals, hangup)).await
         }
         Err(error) => Err(bind_failure(address, &error)),
     };
     #[cfg(feature = "auth")]
-    if let Some(access) = access {
-        access.close().await;
+    if let Some(auth) = auth.get() {
+        auth.close().await;
     }
     let closed = engine.close().await.map_err(|error| Failure::engine(&root, &error));
     tracing::info!("stopped");
     served.and(closed)
 }
 
+/// Serves, and does what is done beside it, until a signal.
+async fn work(
+    server: Server<Current>,
+    running: Running,
+    source: Source,
+    config: Config,
+    (signals, hangup): (Signals, Hangup),
+) -> Result<(), Failure> {
+    let collecting = running.collector.spawn(config.collection.schedule());
+    let scrubbing = running.scrubber.spawn().map_err(|error| Failure::engine(&config.root, &error))?;
+    let reloader = Reloader::new(source, running, config.document, config.notes);
+    let reloading = tokio::spawn(reloader.run(hangup));
+    let served = server.run(signals.stop()).await;
+    reloading.abort();
+    scrubbing.stop().await;
+    collecting.stop().await;
+    served.map_err(|error| Failure::new(Exit::Failed, format!("serving failed: {error}")))
+}
+
+/// Pages of which origins may read answers. Errors: any origin, where people log in.
+fn cors(config: &Config) -> Result<Option<Cors>, Failure> {
+    #[cfg(feature = "auth")]
+    let has_logins = config.access.has_users();
+    #[cfg(not(feature = "auth"))]
+    let has_logins = false;
+    let cors = config.allow_origin.as_deref().map(|text| Cors::new(text, has_logins)).transpose();
+    cors.map_err(|error| Failure::new(Exit::Configuration, format!("\"http.allowOrigin\": {error}")))
+}
+
+/// From now on signals are ours.
+fn listen() -> Result<(Signals, Hangup), String> {
+    let cannot = |error| format!("cannot receive signals: {error}");
+    Ok((Signals::listen().map_err(cannot)?, Hangup::listen().map_err(cannot)?))
+}
+
 /// Reads certificate and key, if HTTPS was asked for.
 fn load(tls: &config::Tls) -> Result<Option<Tls>, Failure> {
-    let Some((certificates, key)) = tls.files() else {
-        return Ok(None);
-    };
-    let options = TlsOptions {
-        certificates: certificates.to_owned(),
-        key: key.to_owned(),
-        client_authorities: tls.client_authorities().map(Path::to_owned),
-    };
-    let unusable = |error| Failure::new(Exit::Configuration, format!("\"http.tls\": {error}"));
-    Tls::load(options).map(Some).map_err(unusable)
+    reload::options(tls).map(reload::load).transpose()
 }
 
 /// Looks a host name up; the first address wins.

@@ -1,4 +1,5 @@
-//! Signals that end the service: the first one gracefully, the second at once.
+//! Signals that end the service, the first one gracefully, the second at once; and the one that has it read its
+//! configuration again.
 
 use std::io;
 
@@ -7,22 +8,35 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// Added to a signal's number to make an exit code, as shells do.
 const SIGNAL_EXIT_BASE: i32 = 128;
 
-/// The signals that end the service. SIGHUP is one of them, as in zot.
+/// The signals that end the service.
 pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
-    hangup: Signal,
+}
+
+/// SIGHUP: what was configured may have changed. zot ends at it.
+pub struct Hangup(Signal);
+
+impl Hangup {
+    /// From now on the signal no longer kills the process. Must be called inside a tokio runtime.
+    pub fn listen() -> io::Result<Self> {
+        signal(SignalKind::hangup()).map(Hangup)
+    }
+
+    /// Waits for the next one; several that come together are one.
+    pub async fn next(&mut self) {
+        if self.0.recv().await.is_none() {
+            // The runtime ends.
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 impl Signals {
     /// From now on these signals no longer kill the process by themselves.
     /// Must be called inside a tokio runtime.
     pub fn listen() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
     /// Ends at the first signal. A second one ends the process without waiting for anything:
@@ -41,7 +55,6 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => SignalKind::terminate(),
             _ = self.interrupt.recv() => SignalKind::interrupt(),
-            _ = self.hangup.recv() => SignalKind::hangup(),
         }
     }
 }

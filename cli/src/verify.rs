@@ -8,7 +8,8 @@ use crate::{
 
 /// Reads the file as `serve` would and starts nothing. Files that it names need not exist yet.
 pub fn run(arguments: &args::Verify) -> Result<(), Failure> {
-    let config = Config::load(Some(&arguments.config), Flags::default())?;
+    let flags = Flags { ignore_unsupported: arguments.ignore_unsupported, ..Flags::default() };
+    let config = Config::load(Some(&arguments.config), flags)?;
     let file = arguments.config.display();
     for note in &config.notes {
         println!("{file}: note: {note}");

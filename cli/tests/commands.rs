@@ -273,11 +273,53 @@ fn listening_is_said_once_with_what_scripts_need() {
 #[test]
 fn every_ending_signal_is_graceful() {
     let directory = scratch();
-    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
+    for signal in [Signal::TERM, Signal::INT] {
         let service = Service::start(directory.path());
         service.signal(signal);
         let (code, log, errors) = service.end();
         assert_eq!(code, Some(0), "{signal:?}: {log}{errors}");
+    }
+}
+
+#[test]
+fn a_hangup_ends_nothing() {
+    let directory = scratch();
+    let mut service = Service::start(directory.path());
+    service.signal(Signal::HUP);
+    service.wait_for("there is no configuration file");
+    service.stop();
+}
+
+#[test]
+fn the_schema_is_json_and_describes_the_keys() {
+    let output = orlop(&["schema"]);
+    assert!(output.status.success());
+    let schema: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+    assert_eq!(schema["properties"]["http"]["properties"]["tls"]["properties"]["cert"]["type"], "string");
+    assert_eq!(schema["additionalProperties"], false);
+}
+
+#[test]
+fn verify_takes_every_format_and_lists_what_is_ignored() {
+    let directory = scratch();
+    for (name, text) in [
+        ("c.json", r#"{"storage": {"gc": true}, "cluster": {"members": []}}"#),
+        ("c.toml", "[storage]\ngc = true\n[cluster]\nmembers = []\n"),
+        ("c.yaml", "storage: {gc: true}\ncluster: {members: []}\n"),
+        ("c.conf", "storage:\n  gc: true\ncluster:\n  members: []\n"),
+    ] {
+        let file = directory.path().join(name);
+        fs::write(&file, text).expect("written");
+        fails(&["verify", utf8(&file)], 2, &[name, "\"cluster\" is not supported"]);
+        let output = orlop(&["verify", "--ignore-unsupported", utf8(&file)]);
+        let shown = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+        let lines: Vec<&str> = shown.lines().collect();
+        assert!(
+            lines.len() == 2 && lines[0].contains("\"cluster\" is ignored") && lines[1].ends_with(": ok"),
+            "{shown}"
+        );
     }
 }
 

@@ -164,11 +164,27 @@ impl Registry {
         self.options.config = Some(config);
     }
 
-    /// The command that serves this root, with its configuration written anew.
-    pub fn serve_command(&self) -> Command {
+    /// Further configuration, written to the file while it runs.
+    pub fn rewrite(&mut self, config: Value) {
+        self.reconfigure(config);
+        self.write_config();
+    }
+
+    /// Sends a signal to the process that serves.
+    pub fn signal(&self, signal: Signal) {
+        self.running().signal(signal);
+    }
+
+    fn write_config(&self) -> PathBuf {
         let path = self.directory.path().join("config.json");
         let text = serde_json::to_vec_pretty(&self.config()).expect("a JSON value can be written");
         fs::write(&path, text).unwrap_or_else(|error| panic!("cannot write {}: {error}", path.display()));
+        path
+    }
+
+    /// The command that serves this root, with its configuration written anew.
+    pub fn serve_command(&self) -> Command {
+        let path = self.write_config();
         let mut command = Command::new(binary());
         command.arg("serve").arg(path).current_dir(self.directory.path());
         command

@@ -389,6 +389,11 @@ impl Auth {
         }
     }
 
+    /// Whether users may make keys.
+    pub fn has_keys(&self) -> bool {
+        self.keys.is_some()
+    }
+
     /// Reads what is kept in the store. To be called once the store is open, and before anybody is let in.
     pub fn load(&self) -> Result<(), KeysError> {
         self.keys.as_ref().map_or(Ok(()), |keys| keys.load())

@@ -15,5 +15,6 @@ mod large;
 mod logs;
 mod protocol;
 mod rebuild;
+mod reload;
 mod scrub;
 mod soak;
