@@ -307,11 +307,12 @@ impl Registry {
     ///
     /// # Panics
     /// If it exits with another code, or not at all.
-    pub fn stop(&mut self) {
+    pub fn stop(&mut self) -> String {
         let mut process = self.process.take().expect("the registry was stopped");
         process.signal(Signal::TERM);
         let status = process.wait();
         assert!(status.success(), "SIGTERM ended the registry with {status}; it wrote:\n{}", process.output());
+        process.output()
     }
 
     /// `orlop check` over the root of a stopped registry.

@@ -209,7 +209,7 @@ const PROTECTIVE: &[&str] = &[
 /// Whether a key must not be ignored. A section that could hold such a key must not either.
 pub fn is_protective(path: &str) -> bool {
     let is_in = |key: &&str| path.eq_ignore_ascii_case(key) || below(path, key).is_some() || below(key, path).is_some();
-    PROTECTIVE.iter().any(|key| is_in(&key))
+    PROTECTIVE.iter().any(is_in)
 }
 
 /// What `path` stands for, if it is known.

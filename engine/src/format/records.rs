@@ -368,7 +368,7 @@ mod tests {
         let owner = UploadOwner::from_bytes(&[0xcd; 32]);
         let owned = UploadRecord { home: UploadHome { owner, ..upload.home.clone() }, ..upload };
         let expected = format!(
-            "0203030000000000000001000000070100000061{}0000000000c24124350300000000000000016162633",
+            "0203030000000000000001000000070100000061{}1000000000c2412435030000000000000001616263",
             "cd".repeat(32)
         );
         assert_eq!(hex(&owned.encode()), expected);

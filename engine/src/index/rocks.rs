@@ -5,9 +5,9 @@
 //! no synced write is missing.
 
 mod files;
-mod manifest;
 mod settings;
 mod synced;
+mod versions;
 
 use std::{
     fs::{self, TryLockError},
@@ -56,7 +56,7 @@ impl RocksIndex {
             TryLockError::WouldBlock => IndexError::InUse(path.display().to_string()),
             TryLockError::Error(e) => file_error(path, &e),
         })?;
-        manifest::cut_torn_end(path).map_err(|e| file_error(path, &e))?;
+        versions::cut_torn_end(path).map_err(|e| file_error(path, &e))?;
         let recorded = recorded(path)?;
         if path.join("CURRENT").exists() && recorded.is_some() {
             // Opening for writing replaces the log by what could be read of it. The damage must

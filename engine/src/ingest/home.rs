@@ -4,15 +4,15 @@ use std::fmt;
 
 use crate::{Algorithm, Digest, Namespace};
 
-/// Whoever an upload belongs to, as a tag of [`UploadOwner::BYTES`] bytes that says nothing else about him.
+/// Whoever an upload belongs to, as a mark of [`UploadOwner::BYTES`] bytes that says nothing else about him.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct UploadOwner([u8; UploadOwner::BYTES]);
 
 impl UploadOwner {
-    /// The size of a tag.
+    /// The size of a mark.
     pub const BYTES: usize = 32;
 
-    /// The tag of whoever the caller knows by these bytes: their BLAKE3 hash, so that it is the same after a restart
+    /// The mark of whoever the caller knows by these bytes: their BLAKE3 hash, so that it is the same after a restart
     /// and different for everybody else.
     pub fn known_by(bytes: &[u8]) -> Self {
         let hash = Digest::of(Algorithm::Blake3, bytes);

@@ -123,8 +123,7 @@ async fn no_log_has_a_secret_at_any_level() {
         let mut registry = start(tls).await;
         let client = if tls { registry.client_http2() } else { registry.client() };
         let tokens = whole_session(&client).await;
-        registry.stop();
-        let mut logs = registry.output();
+        let mut logs = registry.stop();
         for name in [ACCESS, AUDIT] {
             let text = fs::read_to_string(directory(&registry).join(name)).expect("there");
             assert!(!text.is_empty(), "{name} has lines");
@@ -152,7 +151,9 @@ async fn requests_have_a_log_of_their_own() {
         loop {
             let text = fs::read_to_string(&path).unwrap_or_default();
             let complete = text.rsplit_once('\n').map_or("", |(complete, _)| complete);
-            let lines: Vec<Value> = complete.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+            let lines = complete.lines().map(|line| serde_json::from_str(line).expect("JSON"));
+            // Whoever waits for the start asks for it, too.
+            let lines: Vec<Value> = lines.filter(|line: &Value| line["route"] != "health").collect();
             if lines.len() >= 2 {
                 return lines;
             }

@@ -90,10 +90,8 @@ impl Expressions {
             Value::String(text) if is_name(text) => Ok(text.to_string()),
             other => Err(format!("it is {other:?}, expected a name")),
         };
-        let username = match &self.username {
-            Some(expression) => Some(expression.evaluate(&given).and_then(|value| text(&value))),
-            None => None,
-        };
+        let username =
+            self.username.as_ref().map(|expression| expression.evaluate(&given).and_then(|value| text(&value)));
         let username = username.transpose().map_err(|error| format!("username: {error}"))?;
         let groups = match self.groups.as_ref().map(|expression| expression.evaluate(&given)) {
             None => Vec::new(),
