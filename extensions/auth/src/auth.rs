@@ -257,6 +257,18 @@ impl Auth {
         }))
     }
 
+    /// Whether a text is a token of a provider where browsers log in.
+    #[cfg(feature = "bearer")]
+    pub(crate) fn is_of_browser(&self, text: &str) -> bool {
+        #[cfg(feature = "openid")]
+        return self.browser.providers.as_ref().is_some_and(|providers| providers.have_issued(text));
+        #[cfg(not(feature = "openid"))]
+        {
+            let _ = text;
+            false
+        }
+    }
+
     /// What stands for the password of a user, where that is known here.
     fn secret_of(&self, user: &str) -> Option<String> {
         self.htpasswd.as_ref()?.hash_of(user)

@@ -61,6 +61,8 @@ impl Auth {
                 Offer::Taken(document) => return Ok(Some(Response::new(document))),
                 // It is meant for here: nobody else is shown it.
                 Offer::Refused => return Err(Unidentified::Refused),
+                // It is meant for a login of a browser, and a secret of its user.
+                Offer::Unknown if self.is_of_browser(offered) => return Err(Unidentified::Refused),
                 Offer::Unknown => {}
             }
         }

@@ -39,6 +39,10 @@ impl Discovery {
         Discovery { issuer, is_secure, last: Lock::new(None), asking: Mutex::new(None) }
     }
 
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
     /// What was said before, however old.
     pub fn last(&self) -> Option<Arc<ProviderMetadataWithLogout>> {
         self.younger(Duration::MAX)

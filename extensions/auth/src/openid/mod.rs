@@ -34,6 +34,7 @@ use orlop_api::{access::Provider, protocol::ErrorCode};
 pub use self::claims::Claims;
 use self::{claims::Identity, destination::Destinations, github::GitHub, oidc::OpenId, pending::Pending};
 use crate::{
+    base64url,
     browser::{Browser, refusal},
     outbound::{Outbound, OutboundError},
     sessions::Login,
@@ -125,6 +126,16 @@ enum Way {
     GitHub(Box<GitHub>),
 }
 
+impl Way {
+    /// Who its tokens are from; `None` where they say nothing.
+    fn issuer(&self) -> Option<&str> {
+        match self {
+            Way::OpenId(provider) => Some(provider.issuer()),
+            Way::GitHub(_) => None,
+        }
+    }
+}
+
 /// All providers.
 pub struct Providers {
     all: Vec<Known>,
@@ -146,6 +157,14 @@ impl Providers {
     pub fn check(options: Vec<ProviderOptions>, origins: &[String]) -> Result<(), ProviderError> {
         options.into_iter().try_for_each(|options| known(options).map(drop))?;
         Destinations::new(origins).map(drop)
+    }
+
+    /// Whether a text is a token of one of these, as far as it says so itself (RFC 7519 section 4.1.1).
+    pub fn have_issued(&self, text: &str) -> bool {
+        let payload = text.split('.').nth(1).and_then(base64url::decode);
+        let claims = payload.and_then(|payload| serde_json::from_slice::<serde_json::Value>(&payload).ok());
+        let issuer = claims.as_ref().and_then(|claims| claims.get("iss")?.as_str());
+        issuer.is_some_and(|issuer| self.all.iter().any(|known| known.way.issuer() == Some(issuer)))
     }
 
     /// What people choose from.

@@ -76,6 +76,11 @@ impl OpenId {
         Ok(url)
     }
 
+    /// As the provider calls itself.
+    pub fn issuer(&self) -> &str {
+        self.discovery.issuer()
+    }
+
     /// Who has logged in. `issuer` is who the answer says it is from, if it does (RFC 9207).
     pub async fn identify(
         &self,

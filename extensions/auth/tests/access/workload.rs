@@ -245,9 +245,28 @@ async fn rig(issuer: &Issuer, upstream: Option<&Issuer>) -> Rig {
         policy: Some(policy),
         fail_delay: Duration::ZERO,
         foreign,
+        #[cfg(feature = "openid")]
+        providers: Some(staff()),
         ..Options::default()
     })
     .await
+}
+
+/// Where browsers log in; nobody does here.
+#[cfg(feature = "openid")]
+fn staff() -> orlop_auth::Providers {
+    use orlop_auth::{Claims, Outbound, ProviderKind, ProviderOptions, Providers};
+
+    let kind = ProviderKind::OpenId { issuer: "https://staff.example.org".to_owned(), claims: Claims::default() };
+    let options = ProviderOptions {
+        name: "oidc".to_owned(),
+        label: String::new(),
+        client_id: "registry".to_owned(),
+        client_secret: None,
+        scopes: Vec::new(),
+        kind,
+    };
+    Providers::open(vec![options], &[], Outbound::new(None).expect("a client")).expect("usable")
 }
 
 fn bearer(token: &str) -> String {
@@ -370,6 +389,13 @@ async fn what_is_not_known_here_is_asked_for_behind() {
     let count = server.requests().len();
     rig.send("GET", path, &login(Some("alice")), "").await.expect(200);
     assert_eq!(server.requests().len(), count);
+    // Nor is what a browser's provider has said of somebody.
+    #[cfg(feature = "openid")]
+    {
+        let token = "eyJhbGciOiJub25lIn0.eyJpc3MiOiJodHRwczovL3N0YWZmLmV4YW1wbGUub3JnIn0.c2ln";
+        rig.send("GET", path, &basic("bob", token), "").await.expect(401);
+        assert_eq!(server.requests().len(), count);
+    }
     for (status, expected) in [
         ("401 Unauthorized", 401),
         ("403 Forbidden", 401),
