@@ -48,7 +48,7 @@ fn section(config: &mut Config, path: &str, value: &Value) -> Result<(), ErrorKi
                 (known.set)(config, value).or_else(|problem| unless_ignored(config, key, problem))?;
             }
             Some(Found::Tree(tree)) => {
-                (tree.set)(config, &key, value).map_err(|error| unless_protective(config, error))?;
+                (tree.set)(config, &key, value).or_else(|error| unless_whole(config, &key, error))?;
             }
             Some(Found::Limit(limit)) => {
                 limits::set(config, limit, value).map_err(|problem| ErrorKind::Value { key, problem })?;
@@ -82,12 +82,17 @@ fn unless_ignored(config: &mut Config, key: String, problem: Problem) -> Result<
     }
 }
 
-/// Says why a part that is not there was not ignored although that was asked for.
-fn unless_protective(config: &Config, error: ErrorKind) -> ErrorKind {
+/// A document that is not supported as a whole, at `path`, can be ignored like any key; a part of one cannot, since
+/// the rest of it may have taken effect. Says why it was not if that was asked for.
+fn unless_whole(config: &mut Config, path: &str, error: ErrorKind) -> Result<(), ErrorKind> {
     match error {
         ErrorKind::Unsupported { key, feature } if config.ignores_unsupported && keys::is_protective(&key) => {
-            ErrorKind::Protective { key, feature }
+            Err(ErrorKind::Protective { key, feature })
         }
-        error => error,
+        ErrorKind::Unsupported { key, feature } if config.ignores_unsupported && key == path => {
+            config.notes.push(format!("{key:?} is ignored: it is not supported by this version ({feature})"));
+            Ok(())
+        }
+        error => Err(error),
     }
 }

@@ -103,6 +103,20 @@ fn keys_of_sessions_are_read_when_it_starts() {
     assert_eq!(opened(&text), Ok(()));
 }
 
+#[cfg(feature = "openid")]
+#[test]
+fn providers_are_at_the_origin() {
+    let openid = r#""auth": {"openid": {"providers": {"github": {"clientid": "a", "clientsecret": "b", "scopes": ["read:org"]}}}}"#;
+    let parse = |more: &str| {
+        let text = format!(r#"{{"http": {{"externalUrl": "https://a.example", {openid}{more}}}}}"#);
+        Config::parse(std::path::Path::new("c.json"), text.as_bytes(), false)
+            .map(drop)
+            .map_err(|error| error.to_string())
+    };
+    assert_eq!(parse(""), Ok(()));
+    assert!(parse(r#", "basePath": "/registry""#).is_err_and(|error| error.contains("http.basePath")));
+}
+
 #[test]
 fn sessions_are_kept_here() {
     assert!(auth(r#"{"sessionDriver": {"name": "local"}}"#).is_ok());
