@@ -21,7 +21,7 @@ pub fn serve(directory: &Path, repeats: bool) {
     std::fs::write(&htpasswd, LINE).expect("written");
     let read = Actions::of(&[Action::Read]);
     let everything = Rules { default: read, anonymous: read, ..Rules::default() };
-    let admin = Rights { users: vec!["alice".to_owned()], groups: Vec::new(), actions: Actions::FULL };
+    let admin = Rights { users: vec!["alice".to_owned()], actions: Actions::FULL, ..Rights::default() };
     let pattern = Pattern::new("**").expect("a pattern");
     let policy = Policy::new(vec![(pattern, everything)], admin, Vec::new(), Metrics::default());
     let options = Options { htpasswd: Some(htpasswd), policy: Some(policy), ..Options::default() };
