@@ -321,6 +321,12 @@ impl Registry {
         run(Command::new(binary()).arg("check").arg("--root").arg(self.root()))
     }
 
+    /// `orlop rebuild --replace` over the root of a registry that does not run.
+    pub fn rebuild(&self) -> Ended {
+        assert!(self.process.is_none(), "rebuild makes the index of a store that no process has open");
+        run(Command::new(binary()).arg("rebuild").arg("--replace").arg("--root").arg(self.root()))
+    }
+
     /// Stops the registry if it runs and asserts that the store breaks no invariant.
     ///
     /// # Panics

@@ -139,13 +139,23 @@ impl Bench {
             self.disk.lose_power(Left::Durable, &mut Random(seed()));
         }
         let Err(second) = self.registry.try_restart(|| false) else { return Ok(true) };
-        // RocksDB has cut its log where it read a wrong byte. That is noticed, and `orlop rebuild` is for it.
-        let is_refused = second.contains("synced changes are missing");
-        if is_refused && (hit.kind, hit.class) == (Kind::Read, Class::IndexLog) {
-            self.report.refused += 1;
-            return Ok(false);
+        let broken = |what: &str| Err(format!("{what} after {fault}, which met {hit}:\n{first}{second}"));
+        // RocksDB has cut its log where it read a wrong byte, or its list of files names one whose name a failed sync
+        // has lost. That is noticed, with the command that is for it.
+        let is_cut = (hit.kind, hit.class) == (Kind::Read, Class::IndexLog);
+        let is_torn = Kind::SYNCING.contains(&hit.kind) && hit.class == Class::Index;
+        if !(is_cut || is_torn) || !second.contains("orlop rebuild --replace") {
+            return broken("it does not start");
         }
-        Err(format!("it does not start after {fault}, which met {hit}:\n{first}{second}"))
+        self.report.refused += 1;
+        let rebuilt = self.registry.rebuild();
+        if !rebuilt.status.success() {
+            return broken(&format!("it cannot be rebuilt ({}{})", rebuilt.stdout, rebuilt.stderr));
+        }
+        match self.registry.try_restart(|| false) {
+            Ok(_) => Ok(true),
+            Err(third) => broken(&format!("it does not start when it was rebuilt ({third})")),
+        }
     }
 
     fn cut_power(&mut self, random: &mut Random) -> Result<(), String> {
