@@ -122,7 +122,7 @@ impl Outbound {
 }
 
 /// An error with what caused it: the cause is what an operator can do something about.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -12,7 +12,7 @@ use openidconnect::{AsyncHttpClient, IssuerUrl, ProviderMetadataWithLogout};
 use tokio::sync::Mutex;
 
 use super::LoginError;
-use crate::outbound::{Outbound, OutboundError};
+use crate::outbound::{Outbound, OutboundError, chain};
 
 /// How long what was said is good for: addresses and keys change.
 pub const FRESH: Duration = Duration::from_secs(60 * 60);
@@ -118,16 +118,4 @@ impl<'c> AsyncHttpClient<'c> for Client {
     fn call(&'c self, request: Request<Vec<u8>>) -> Self::Future {
         Box::pin(self.send(request))
     }
-}
-
-/// An error with what caused it.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

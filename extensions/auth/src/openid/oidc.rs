@@ -21,11 +21,14 @@ use serde_json::{Map, Value};
 use super::{
     Client, LoginError,
     claims::{Claims, Identity},
-    discovery::{Discovery, FRESH, FRESH_KEYS, chain},
+    discovery::{Discovery, FRESH, FRESH_KEYS},
     pending::Pending,
     shown,
 };
-use crate::{base64url, outbound::Outbound};
+use crate::{
+    base64url,
+    outbound::{Outbound, chain},
+};
 
 /// How a provider may sign. Not with our own secret, and never not at all (RFC 8725 section 3.1).
 const ALGORITHMS: [CoreJwsSigningAlgorithm; 9] = [
