@@ -86,7 +86,7 @@ pub struct Peer {
     /// The certificate that the client has shown and proven to be its own, in DER form. It led to one of the
     /// authorities when the connection, or the session that it resumes, began; since then its time may have passed.
     pub certificate: Option<Arc<[u8]>>,
-    /// `TLS 1.2` or `TLS 1.3` when it is.
+    /// `TLS 1.2` or `TLS 1.3` when the client's own connection is TLS; what is behind a trusted proxy is not known.
     pub tls_version: Option<&'static str>,
 }
 

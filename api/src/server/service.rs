@@ -103,10 +103,13 @@ impl<H: Handler> Service<H> {
             None => self.peer.clone(),
             Some(Seen { client, scheme }) => {
                 let Peer { address, client: proxy, scheme: own, certificate, tls_version } = &self.peer;
-                // A proxy that shows a certificate speaks for itself with it, and not for whoever is behind it.
-                let certificate = certificate.as_ref().filter(|_| client == *proxy).cloned();
+                // A proxy that shows a certificate speaks for itself with it, and not for whoever is behind it; nor is
+                // its TLS theirs.
+                let is_own = client == *proxy;
+                let certificate = certificate.as_ref().filter(|_| is_own).cloned();
+                let tls_version = tls_version.filter(|_| is_own);
                 let scheme = scheme.unwrap_or_else(|| own.clone());
-                Peer { address: *address, client, scheme, certificate, tls_version: *tls_version }
+                Peer { address: *address, client, scheme, certificate, tls_version }
             }
         })
     }

@@ -15,6 +15,7 @@ use http::{
     HeaderMap,
     header::{HeaderName, USER_AGENT},
     request::Parts,
+    uri::Scheme,
 };
 use orlop_api::{
     access::{Action, Subject},
@@ -79,12 +80,12 @@ impl Facts {
             seconds: i64::try_from(now).unwrap_or(i64::MAX),
             method: head.method.as_str().to_owned(),
             user_agent: text(&head.headers, &USER_AGENT).next().unwrap_or_default(),
-            address: peer.map_or(String::new(), |peer| peer.address.ip().to_canonical().to_string()),
+            address: peer.map_or(String::new(), |peer| peer.client.to_string()),
             forwarded_for: text(&head.headers, &FORWARDED_FOR)
                 .flat_map(|line| line.split(',').map(|part| part.trim().to_owned()).collect::<Vec<_>>())
                 .take(FORWARDED_MAX)
                 .collect(),
-            is_tls: peer.is_some_and(|peer| peer.tls_version.is_some()),
+            is_tls: peer.is_some_and(|peer| peer.scheme == Scheme::HTTPS),
             tls_version: peer.and_then(|peer| peer.tls_version).unwrap_or_default(),
             route: Route::parse(head.uri.path()).ok(),
             values: OnceLock::new(),
