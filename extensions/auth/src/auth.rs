@@ -34,7 +34,7 @@ use crate::{
     htpasswd::{Htpasswd, HtpasswdError},
     keys::{self, Key, Keys, KeysError, Mark, Voucher},
     policy::Policy,
-    sessions::Sessions,
+    sessions::{Session, Sessions},
     throttle::{Throttle, Turn},
     tokens::{Bearer, Tokens},
 };
@@ -143,6 +143,8 @@ impl Auth {
             (Some(max), Some(known)) if known.failures_max() == max => Some(known),
             (max, _) => max.map(|max| Arc::new(Throttle::new(max))),
         };
+        #[cfg(feature = "conditions")]
+        let has_conditions = options.policy.as_ref().is_some_and(Policy::has_conditions);
         let mut auth = Auth {
             realm: challenge::basic(realm.as_deref().unwrap_or(challenge::REALM_DEFAULT)),
             tokens: None,
@@ -161,12 +163,8 @@ impl Auth {
             #[cfg(feature = "bearer")]
             foreign: options.foreign,
             #[cfg(feature = "conditions")]
-            has_conditions: false,
+            has_conditions,
         };
-        #[cfg(feature = "conditions")]
-        {
-            auth.has_conditions = auth.policy.as_ref().is_some_and(Policy::has_conditions);
-        }
         #[cfg(feature = "bearer")]
         let has_issuers = auth.foreign.as_ref().is_some_and(Foreign::has_providers);
         #[cfg(not(feature = "bearer"))]
@@ -246,7 +244,7 @@ impl Auth {
         if let Some(htpasswd) = self.htpasswd.as_ref().filter(|_| is_interface(head)) {
             htpasswd.refresh().await;
         }
-        let session = self.browser.session(head, |user| self.secret_of(user))?;
+        let session = self.browser.session(head, |session| self.vouches(session))?;
         Ok(session.map_or(Subject::anonymous(), |session| {
             let source = session.source();
             let subject = Subject::user(&session.user, session.groups);
@@ -266,6 +264,30 @@ impl Auth {
         {
             let _ = text;
             false
+        }
+    }
+
+    /// Whether whoever let somebody in still would, as far as that is known without asking: the password is the same,
+    /// and the directory or the provider is still one of ours.
+    fn vouches(&self, session: &Session) -> bool {
+        match session.source() {
+            None => session.has_password(self.secret_of(&session.user).as_deref()),
+            Some(Source::Elsewhere) => self.browser.knows(&session.provider),
+            Some(source) => self.has_source(&source),
+        }
+    }
+
+    /// Whether there are still users of this kind.
+    fn has_source(&self, source: &Source) -> bool {
+        match source {
+            Source::File => self.htpasswd.is_some(),
+            #[cfg(feature = "ldap")]
+            Source::Directory => self.ldap.is_some(),
+            #[cfg(not(feature = "ldap"))]
+            Source::Directory => false,
+            Source::Certificate => self.certificates.is_some(),
+            Source::Key(key) => self.keys.as_ref().is_some_and(|keys| keys.holds(key)),
+            Source::Elsewhere => self.browser.has_providers() || self.exchanges(),
         }
     }
 
@@ -372,8 +394,8 @@ impl Auth {
     /// Somebody who was known a while ago, if he is now.
     async fn still(&self, subject: Subject) -> Result<Option<Subject>, Unidentified> {
         match (&self.keys, subject.evidence().map(|Evidence { source, .. }| source)) {
-            (Some(keys), Some(Source::Key(key))) if keys.holds(key) => self.by_key(keys, key.clone()).await,
-            (_, Some(Source::Key(_))) => Ok(None),
+            (_, Some(source)) if !self.has_source(source) => Ok(None),
+            (Some(keys), Some(Source::Key(key))) => self.by_key(keys, key.clone()).await,
             _ => Ok(Some(subject)),
         }
     }
@@ -538,8 +560,10 @@ impl Access for Auth {
         }
         // Whoever has a token server to go to is sent there first.
         #[cfg(feature = "bearer")]
+        let external = self.external_url.as_ref();
+        #[cfg(feature = "bearer")]
         let has_place =
-            self.foreign.as_ref().is_some_and(|foreign| foreign.challenge(head, None, &self.base_path).is_some());
+            self.foreign.as_ref().is_some_and(|foreign| foreign.challenge(head, external, &self.base_path).is_some());
         #[cfg(not(feature = "bearer"))]
         let has_place = false;
         // With a token for nobody it has been here before.
@@ -594,6 +618,8 @@ impl Access for Auth {
         Ways {
             password: self.has_passwords(),
             api_keys: self.keys.is_some(),
+            #[cfg(feature = "bearer")]
+            bearer: self.foreign.as_ref().and_then(Foreign::place),
             #[cfg(feature = "openid")]
             providers: self.browser.providers.as_ref().map(Providers::labels).unwrap_or_default(),
             ..Ways::default()
@@ -601,7 +627,8 @@ impl Access for Auth {
     }
 
     fn settle(&self, subject: &Subject, head: &Parts, status: StatusCode, headers: &mut HeaderMap) {
-        self.browser.settle(subject, head, status, headers, |user| self.secret_of(user));
+        let secret_of = |user: &str| self.secret_of(user);
+        self.browser.settle(subject, head, status, headers, secret_of, |session| self.vouches(session));
     }
 
     fn account<'a>(&'a self, call: AccountCall<'a>) -> Answering<'a> {

@@ -53,23 +53,31 @@ impl Browser {
         false
     }
 
-    /// The session of a request without credentials. `secret_of` gives what stands for the password of a user.
+    /// Whether this is one of the providers where browsers log in.
+    pub fn knows(&self, provider: &str) -> bool {
+        #[cfg(feature = "openid")]
+        return self.providers.as_ref().is_some_and(|providers| providers.knows(provider));
+        #[cfg(not(feature = "openid"))]
+        {
+            let _ = provider;
+            false
+        }
+    }
+
+    /// The session of a request without credentials, if it still counts: `vouches` says whether whoever let its user
+    /// in still would.
     ///
     /// Errors: a change that another site may have made the browser ask for.
-    pub fn session(
-        &self,
-        head: &Parts,
-        secret_of: impl Fn(&str) -> Option<String>,
-    ) -> Result<Option<Session>, Unidentified> {
+    pub fn session(&self, head: &Parts, vouches: impl Fn(&Session) -> bool) -> Result<Option<Session>, Unidentified> {
         if !is_interface(head) {
             let is_forged = changes(&head.method) && sessions::is_brought(&head.headers);
             return if is_forged { Err(Unidentified::Forged) } else { Ok(None) };
         }
-        let session = self.sessions.read(&head.headers);
-        Ok(session.filter(|session| session.has_password(secret_of(&session.user).as_deref())))
+        Ok(self.sessions.read(&head.headers).filter(vouches))
     }
 
-    /// Lets the browser keep the session that its password has begun, and forget one that is over.
+    /// Lets the browser keep the session that its password has begun, and forget one that is over. `secret_of` gives
+    /// what stands for the password of a user, `vouches` is that of [`Browser::session`].
     pub fn settle(
         &self,
         subject: &Subject,
@@ -77,6 +85,7 @@ impl Browser {
         status: StatusCode,
         answer: &mut HeaderMap,
         secret_of: impl Fn(&str) -> Option<String>,
+        vouches: impl Fn(&Session) -> bool,
     ) {
         if !is_interface(head) || answer.contains_key(SET_COOKIE) {
             return;
@@ -93,7 +102,7 @@ impl Browser {
             let secret = secret_of(user);
             let login = Login { user, groups: subject.groups(), provider: "", password: secret.as_deref() };
             self.sessions.begin(login, &head.headers, is_secure, answer);
-        } else if sessions::is_brought(&head.headers) && matches!(self.session(head, secret_of), Ok(None)) {
+        } else if sessions::is_brought(&head.headers) && matches!(self.session(head, vouches), Ok(None)) {
             sessions::forget(is_secure, answer);
         }
     }

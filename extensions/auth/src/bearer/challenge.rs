@@ -2,7 +2,10 @@
 //! section 3).
 
 use http::{HeaderValue, Method, request::Parts};
-use orlop_api::protocol::{Query, Route};
+use orlop_api::{
+    access::Bearer,
+    protocol::{Query, Route},
+};
 
 /// Where tokens come from, as clients are told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +35,10 @@ impl Realm {
             true => Ok(Realm { realm: realm.to_owned(), service: service.to_owned() }),
             false => Err(RealmError),
         }
+    }
+
+    pub fn place(&self) -> Bearer {
+        Bearer { realm: self.realm.clone(), service: self.service.clone() }
     }
 
     /// `Bearer realm="...",service="...",scope="repository:NAME:pull"`, with the scope that the request takes.

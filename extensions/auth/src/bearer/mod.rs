@@ -27,7 +27,7 @@ mod upstream;
 use std::io;
 
 use http::{HeaderValue, header::AUTHORIZATION, request::Parts};
-use orlop_api::access::Subject;
+use orlop_api::access::{Bearer, Subject};
 use serde_json::json;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
@@ -116,6 +116,11 @@ impl Foreign {
 
     pub fn has_providers(&self) -> bool {
         !self.providers.is_empty()
+    }
+
+    /// Where clients are told to get tokens, unless it is here.
+    pub fn place(&self) -> Option<Bearer> {
+        self.realm.as_ref().map(Realm::place)
     }
 
     pub fn upstream(&self) -> Option<&Upstream> {

@@ -173,6 +173,10 @@ impl Providers {
         self.all.iter().map(label).collect()
     }
 
+    pub fn knows(&self, name: &str) -> bool {
+        self.find(name).is_some()
+    }
+
     fn find(&self, name: &str) -> Option<&Known> {
         self.all.iter().find(|known| known.name == name)
     }

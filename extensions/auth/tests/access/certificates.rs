@@ -8,7 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use orlop_api::server::{Tls, TlsOptions};
+use orlop_api::{
+    front::{Front, Proxies},
+    server::{Tls, TlsOptions},
+};
 use orlop_auth::{Attribute, CertificateRules, Options};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, SanType,
@@ -55,6 +58,10 @@ fn client(name: &str) -> CertificateParams {
 
 impl Secure {
     async fn start(rules: CertificateRules) -> Self {
+        Secure::behind(rules, Front::default()).await
+    }
+
+    async fn behind(rules: CertificateRules, front: Front) -> Self {
         let files = tempfile::tempdir().expect("a directory");
         let authority = authority("authority");
         let key = KeyPair::generate().expect("a key");
@@ -79,7 +86,7 @@ impl Secure {
             policy: Some(policy()),
             ..Options::default()
         };
-        Secure { rig: Rig::over(directory, options, Some(tls)).await, files, authority }
+        Secure { rig: Rig::over(directory, options, Some(tls), front).await, files, authority }
     }
 
     /// Writes a certificate with its key, and gives the path of the file with both.
@@ -282,5 +289,21 @@ async fn a_certificate_in_a_header_is_none() {
     for header in ["x-ssl-client-cert: alice", "x-forwarded-client-cert: Subject=\"CN=alice\"", "client-cert: :YQ==:"] {
         assert_eq!(secure.curl(None, &["--header", header], TEAM, 1).await, [401], "{header}");
     }
+    secure.rig.stop().await;
+}
+
+/// S-71: a trusted proxy shows a certificate of its own, which is not that of whoever it asks for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_of_a_proxy_is_not_its_clients() {
+    let proxies = Proxies { trusted: vec!["127.0.0.0/8".parse().expect("a network")], ..Proxies::default() };
+    let secure = Secure::behind(CertificateRules::default(), Front { proxies, ..Front::default() }).await;
+    let alice = secure.write("alice.pem", client("alice"), &secure.authority, "");
+    let of = async |fields: &[&str]| secure.curl(Some(&alice), fields, TEAM, 1).await;
+    assert_eq!(of(&["--header", "x-forwarded-for: 192.0.2.1"]).await, [401]);
+    assert_eq!(of(&[]).await, [404], "what it asks for itself");
+    let login = format!("alice:{}", password("alice"));
+    assert_eq!(of(&["--header", "x-forwarded-for: 192.0.2.1", "--user", &login]).await, [401], "no user of the file");
+    let login = format!("root:{}", password("root"));
+    assert_eq!(of(&["--header", "x-forwarded-for: 192.0.2.1", "--user", &login]).await, [404]);
     secure.rig.stop().await;
 }

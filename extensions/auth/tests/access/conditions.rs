@@ -3,10 +3,18 @@
 
 use std::time::Duration;
 
-use orlop_api::access::{Action, Actions, Subject};
-use orlop_auth::{Condition, Expression, Metrics, Pattern, Policy, REQUEST, Rights, Rules};
+use orlop_api::{
+    Policy as ApiPolicy,
+    access::{Action, Actions, Subject},
+    front::{Front, Proxies},
+};
+use orlop_auth::{Condition, Expression, Keys, Metrics, Options, Pattern, Policy, REQUEST, Rights, Rules};
+use serde_json::{Value, json};
 
-use crate::rig::{Answer, Rig, document, login, sha256};
+use crate::{
+    browser::{Browser, INTERFACE},
+    rig::{Answer, Rig, basic, document, line, login, sha256},
+};
 
 const FULL: Actions = Actions::FULL;
 
@@ -171,6 +179,73 @@ async fn what_everybody_may_do_depends_on_no_condition() {
         let fields = format!("user-agent: {agent}\r\nx-forwarded-for: {agent}\r\n");
         rig.send("GET", "/v2/open/x/manifests/latest", &fields, "").await.expect(404);
         rig.send("GET", "/v2/team-a/x/manifests/latest", &fields, "").await.expect(401);
+    }
+    rig.stop().await;
+}
+
+/// What a trusted proxy says of the client is what conditions see, and nothing of the proxy's own connection.
+#[tokio::test]
+async fn behind_a_trusted_proxy_conditions_see_the_client() {
+    let told = "req.client.ip == '192.0.2.1' && req.tls.enabled && req.tls.version == ''";
+    let policies = vec![rights("alice", FULL, vec![condition(told, "")])];
+    for (trusted, status) in [("127.0.0.1", 404), ("192.0.2.7", 403)] {
+        let proxies = Proxies { trusted: vec![trusted.parse().expect("an address")], ..Proxies::default() };
+        let options = Options { policy: Some(policy(policies.clone(), Rights::default())), ..Options::default() };
+        let rig = Rig::serve(options, Front { proxies, ..Front::default() }, ApiPolicy::default()).await;
+        let come = async |fields: &str| {
+            let fields = format!("{}{fields}", login(Some("alice")));
+            rig.send("GET", "/v2/team-a/x/tags/list", &fields, "").await.status.as_u16()
+        };
+        assert_eq!(come("x-forwarded-for: 192.0.2.1\r\nx-forwarded-proto: https\r\n").await, status, "{trusted}");
+        assert_eq!(come("x-forwarded-for: 192.0.2.2\r\nx-forwarded-proto: https\r\n").await, 403);
+        assert_eq!(come("x-forwarded-for: 192.0.2.1\r\nx-forwarded-proto: http\r\n").await, 403);
+        rig.stop().await;
+    }
+}
+
+/// With conditions everybody has evidence; somebody of the file of users is still of the file of users.
+#[tokio::test]
+async fn sessions_tokens_and_keys_of_the_file_are_under_its_conditions_and_end_with_it() {
+    let agent = "req.userAgent == 'good'";
+    let policies = vec![rights("alice", FULL, vec![condition(agent, "")])];
+    let rig = Rig::of_users(|htpasswd| Options {
+        keys: Some(Keys::of_store(&htpasswd.parent().expect("a directory").join("root"))),
+        htpasswd: Some(htpasswd),
+        policy: Some(policy(policies, Rights::default())),
+        ..Options::default()
+    })
+    .await;
+    let text = |answer: &Answer, name: &str| {
+        let document: Value = serde_json::from_str(&answer.body).expect("JSON");
+        document[name].as_str().expect("a text").to_owned()
+    };
+    let password = login(Some("alice"));
+    let mut browser = Browser::new();
+    browser.send(&rig, "GET", "/v2/", &format!("{INTERFACE}{password}")).await.expect(200);
+    let cookie = format!("{INTERFACE}cookie: session={}\r\n", browser.cookies["session"]);
+    let answer = rig.send("GET", "/zot/auth/token?service=a", &password, "").await.expect(200);
+    let token = format!("authorization: Bearer {}\r\n", text(&answer, "token"));
+    let wish = json!({ "label": "ci", "scopes": [], "expirationDate": "" }).to_string();
+    let answer = rig.send("POST", "/zot/auth/apikey", &password, &wish).await.expect(201);
+    let key = basic("alice", &text(&answer, "apiKey"));
+    let come = async |credentials: &str, agent: &str| {
+        let fields = format!("{credentials}user-agent: {agent}\r\n");
+        rig.send("GET", "/v2/team-a/x/tags/list", &fields, "").await.status.as_u16()
+    };
+    let all = [("password", &password), ("session", &cookie), ("token", &token), ("key", &key)];
+    for (name, credentials) in all {
+        assert_eq!((come(credentials, "good").await, come(credentials, "bad").await), (404, 403), "{name}");
+    }
+    // Another file, and she is not in it.
+    let other = rig.directory.path().join("other");
+    std::fs::write(&other, line("bob")).expect("written");
+    std::fs::rename(&other, rig.htpasswd()).expect("replaced");
+    for (name, credentials) in all {
+        let deadline = std::time::Instant::now() + Duration::from_secs(60);
+        while come(credentials, "good").await != 401 {
+            assert!(std::time::Instant::now() < deadline, "{name} is good without her");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
     rig.stop().await;
 }

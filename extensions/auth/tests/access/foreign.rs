@@ -317,6 +317,15 @@ async fn clients_are_told_which_token_they_need() {
     assert!(answer.challenge().starts_with("Basic realm="), "{}", answer.challenge());
 }
 
+/// Web interfaces and zot's own client look there for how to log in (zot's mgmt extension).
+#[tokio::test]
+async fn the_management_endpoint_tells_where_tokens_are() {
+    let World { rig, .. } = &World::start().await;
+    let answer = rig.send("GET", "/v2/_zot/ext/mgmt", "", "").await.expect(200);
+    let document: Value = serde_json::from_str(&answer.body).expect("JSON");
+    assert_eq!(document["http"]["auth"]["bearer"], json!({"realm": REALM, "service": "registry.example"}));
+}
+
 /// S-60, CVE-2025-68944 (Gitea): what a token says is what it allows, and nothing near it.
 #[tokio::test]
 async fn a_token_allows_what_it_says_and_nothing_else() {

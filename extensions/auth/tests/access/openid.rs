@@ -6,10 +6,11 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use orlop_api::access::{Action, Actions};
+use http::{Request, header::COOKIE};
+use orlop_api::access::{Access, Action, Actions};
 use orlop_auth::{
-    Claims, Metrics, Options, Origin, Outbound, Pattern, Policy, ProviderKind, ProviderOptions, Providers, Rights,
-    Rules,
+    Auth, Claims, Metrics, Options, Origin, Outbound, Pattern, Policy, ProviderKind, ProviderOptions, Providers,
+    Rights, Rules,
 };
 use serde_json::{Value, json};
 
@@ -125,6 +126,28 @@ async fn without_a_page_to_go_on_to_the_answer_says_that_it_is_done() {
     assert_eq!(answer.header("location"), None);
     assert!(answer.headers("set-cookie").all(|cookie| cookie.ends_with("; Secure")), "{answer:?}");
     assert_eq!(level(&rig, &mut browser).await, 403, "alice may read, and no more");
+    rig.stop().await;
+}
+
+/// A provider that is taken out of the configuration lets nobody in any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_ends_with_its_provider() {
+    let provider = Provider::start().await;
+    let rig = rig(vec![oidc("oidc", &provider.address, Claims::default())], None).await;
+    let mut browser = Browser::new();
+    log_in(&rig, &mut browser, &provider, alice()).await.expect(302);
+    let cookies: Vec<String> = browser.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let request = Request::get("/v2/").header(COOKIE, cookies.join("; ")).header("x-zot-api-client", "zot-ui");
+    let head = request.body(()).expect("a request").into_parts().0;
+    let with = |name: &str| {
+        let outbound = Outbound::new(None).expect("a client");
+        let known = vec![oidc(name, &provider.address, Claims::default())];
+        let providers = Some(Providers::open(known, &[], outbound).expect("usable"));
+        rig.auth.renewed(Options { providers, ..Options::default() }).expect("usable")
+    };
+    let user = async |auth: &Auth| auth.identify(&head).await.expect("no error").name().map(str::to_owned);
+    assert_eq!(user(&with("oidc")).await.as_deref(), Some("alice@example.org"));
+    assert_eq!(user(&with("other")).await, None);
     rig.stop().await;
 }
 

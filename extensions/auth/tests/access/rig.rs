@@ -163,12 +163,12 @@ impl Rig {
 
     /// With users of any kind, and a store in `directory`.
     pub async fn open(directory: TempDir, options: Options) -> Self {
-        Rig::over(directory, options, None).await
+        Rig::over(directory, options, None, Front::default()).await
     }
 
-    /// The same over TLS, if there is some.
-    pub async fn over(directory: TempDir, options: Options, tls: Option<Tls>) -> Self {
-        Rig::open_with(directory, options, ApiPolicy::default(), tls, |registry| registry).await
+    /// The same over TLS, if there is some, and behind what may stand in front.
+    pub async fn over(directory: TempDir, options: Options, tls: Option<Tls>, front: Front) -> Self {
+        Rig::open_with(directory, options, ApiPolicy::default(), tls, |registry| registry.with_front(front)).await
     }
 
     /// With these options, and the users in a file.
