@@ -214,7 +214,7 @@ impl Registry {
             engine: &self.engine,
             limits: &self.limits,
             policy: self.policy,
-            may_repeat: false,
+            holders: None,
             pressure: &self.pressure,
             namespace: scope::namespace(repository),
             repository,

@@ -48,7 +48,7 @@ pub async fn route(registry: &Registry, head: &Parts, body: &mut impl Incoming) 
         }
     }
     let (method, headers) = (&head.method, &head.headers);
-    let may_repeat = head.extensions.get::<MayRepeat>().is_some() && grant.is_for_everybody();
+    let holders = || head.extensions.get::<MayRepeat>().and_then(|_| grant.holders(head));
     // Pulls run as part of this future; everything else has one of its own. A future has the size of
     // its largest branch, and every request would pay for moving an upload's.
     match &route {
@@ -67,7 +67,7 @@ pub async fn route(registry: &Registry, head: &Parts, body: &mut impl Incoming) 
             Box::pin(referrers::list(&scope, digest, &query)).await
         }
         Route::Blob { name, digest } => {
-            let scope = Scope { may_repeat, ..registry.scope(name, &grant) };
+            let scope = Scope { holders: holders(), ..registry.scope(name, &grant) };
             match *method {
                 Method::HEAD => blob::head(&scope, digest, headers).await,
                 Method::DELETE => Box::pin(blob::delete(&scope, digest)).await,
@@ -75,7 +75,7 @@ pub async fn route(registry: &Registry, head: &Parts, body: &mut impl Incoming) 
             }
         }
         Route::Manifest { name, reference } => {
-            let scope = Scope { may_repeat, ..registry.scope(name, &grant) };
+            let scope = Scope { holders: holders(), ..registry.scope(name, &grant) };
             match *method {
                 Method::HEAD => manifest::head(&scope, reference, headers).await,
                 Method::PUT => {

@@ -125,7 +125,8 @@ impl Pair {
     async fn prime(&self) {
         for target in &self.targets {
             for method in ["GET", "HEAD"] {
-                for fields in [String::new(), format!("If-None-Match: \"{}\"\r\n", self.manifest)] {
+                let tag = format!("If-None-Match: \"{}\"\r\n", self.manifest);
+                for fields in [String::new(), tag, "Authorization: Basic eDp5\r\n".to_owned()] {
                     // A file is kept in memory from its second reading on.
                     let all = request(method, target, &fields).repeat(4) + LAST;
                     self.again.exchange(&[all.as_bytes()]).await;
@@ -166,6 +167,7 @@ async fn everything_that_can_repeat_does_and_is_the_same() {
                 "User-Agent: test\r\nAccept: */*\r\naccept-encoding: gzip\r\nCONNECTION: keep-alive\r\n".to_owned(),
                 format!("If-None-Match: \"{}\"\r\n", pair.manifest),
                 format!("if-none-match:  \"{}\" \r\n", pair.manifest),
+                "Authorization: Basic eDp5\r\n".to_owned(),
             ] {
                 let before = repeated(&pair.again);
                 let one = request(method, target, &fields);
@@ -245,6 +247,10 @@ async fn odd_and_hostile_requests_are_answered_alike() {
         of_fields("Range: bytes=0-1\r\n"),
         of_fields("Range: bytes=0-1\r\nIf-Range: \"x\"\r\n"),
         of_fields("Authorization: Basic eA==\r\n"),
+        of_fields("Authorization: Basic eDp5\r\nAuthorization: Basic eDp5\r\n"),
+        of_fields("Authorization: Bearer eA==\r\n"),
+        of_fields("Authorization: Basic \u{e9}\r\n"),
+        of_fields(&format!("Authorization: Basic {}\r\n", "a".repeat(2_000))),
         of_fields("If-None-Match: \r\n"),
         of_fields("If-None-Match: *\r\n"),
         of_fields("If-None-Match: \"x\"\r\nIf-None-Match: *\r\n"),

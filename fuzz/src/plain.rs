@@ -10,8 +10,9 @@ pub fn run(data: &[u8]) {
     let judged = begin(data, HEADERS_MAX);
     match judged {
         Begin::Plain(plain, length) => {
-            let (is_head, target, none_match) = slow(&data[..length]).expect("a strict reading");
-            assert_eq!((plain.is_head, plain.target, plain.none_match), (is_head, target, none_match));
+            let (is_head, target, none_match, credentials) = slow(&data[..length]).expect("a strict reading");
+            let read = (plain.is_head, plain.target, plain.none_match, plain.credentials.0);
+            assert_eq!(read, (is_head, target, none_match, credentials));
             // What follows changes nothing, and no part of it is enough.
             assert_eq!(begin(&data[..length], HEADERS_MAX), judged);
             for part in [1, length / 2, length - 1] {
@@ -24,8 +25,8 @@ pub fn run(data: &[u8]) {
     }
 }
 
-/// HEAD or GET, the target and the If-None-Match of a head that is nothing but plain.
-fn slow(head: &[u8]) -> Option<(bool, &[u8], &[u8])> {
+/// HEAD or GET, the target, the If-None-Match and the password of a head that is nothing but plain.
+fn slow(head: &[u8]) -> Option<(bool, &[u8], &[u8], &[u8])> {
     let lines = head.strip_suffix(b"\r\n\r\n")?;
     // Between two ends of lines there is neither CR nor LF nor NUL.
     let mut lines = split(lines).into_iter();
@@ -37,7 +38,7 @@ fn slow(head: &[u8]) -> Option<(bool, &[u8], &[u8])> {
     if target.first() != Some(&b'/') || target.iter().any(|byte| !(0x21..=0x7e).contains(byte) || *byte == b'#') {
         return None;
     }
-    let (mut hosts, mut none_match) = (0, None);
+    let (mut hosts, mut none_match, mut credentials) = (0, None, None);
     for line in lines {
         let colon = line.iter().position(|byte| *byte == b':')?;
         let (name, value) = (line[..colon].to_ascii_lowercase(), line[colon + 1..].trim_ascii());
@@ -48,6 +49,9 @@ fn slow(head: &[u8]) -> Option<(bool, &[u8], &[u8])> {
         match &*name {
             b"host" => hosts += 1,
             b"if-none-match" if none_match.is_none() => none_match = Some(value),
+            b"authorization" if credentials.is_none() && value.to_ascii_lowercase().starts_with(b"basic ") => {
+                credentials = Some(value);
+            }
             b"connection" if value.eq_ignore_ascii_case(b"keep-alive") => {}
             b"if-none-match" | b"connection" | b"content-length" | b"transfer-encoding" | b"expect" | b"upgrade"
             | b"te" | b"trailer" | b"range" | b"if-range" | b"authorization" | b"cookie" | b"http2-settings" => {
@@ -56,7 +60,7 @@ fn slow(head: &[u8]) -> Option<(bool, &[u8], &[u8])> {
             _ => {}
         }
     }
-    (hosts == 1).then_some((is_head, target, none_match.unwrap_or_default()))
+    (hosts == 1).then_some((is_head, target, none_match.unwrap_or_default(), credentials.unwrap_or_default()))
 }
 
 fn split(mut text: &[u8]) -> Vec<&[u8]> {

@@ -8,10 +8,11 @@ use std::{
     },
 };
 
+use http::{header::AUTHORIZATION, request::Parts};
 use orlop_engine::{Guard, Namespace};
 
 use super::{Access, Action, Actions, Shared, Subject};
-use crate::protocol::Route;
+use crate::{protocol::Route, server::Holders};
 
 /// The rights of whoever sent a request, in the repository that it is about.
 #[derive(Clone)]
@@ -40,9 +41,13 @@ impl Grant {
         Grant(Some(Arc::new(Rights { access, subject, actions, repository, names_met, has_collided })))
     }
 
-    /// Whether an answer may be given to everybody who asks the same without credentials.
-    pub fn is_for_everybody(&self) -> bool {
-        self.0.as_ref().is_none_or(|rights| rights.subject.is_nobody())
+    /// To whom the answer to this request may be given again, if to anybody.
+    pub fn holders(&self, head: &Parts) -> Option<Holders> {
+        let Some(rights) = &self.0 else { return Some(Holders::Everybody) };
+        match head.headers.contains_key(AUTHORIZATION) {
+            true => rights.access.lasting(&rights.subject, head).map(Holders::Same),
+            false => rights.subject.is_nobody().then_some(Holders::Everybody),
+        }
     }
 
     /// The rights that the commit asks about.

@@ -46,6 +46,7 @@ use crate::{
     maintenance::Operators,
     protocol::{Account, ErrorCode, Route, Tag},
     registry::Registry,
+    server::Lasting,
 };
 
 /// The answer to who sends a request; it may take hashing a password.
@@ -162,6 +163,14 @@ pub trait Access: Send + Sync + 'static {
     /// Adds to the answer of a browser's request, which is one with the field [`BROWSER`], what is to be kept there.
     /// `subject` is whoever was identified, if anybody was.
     fn settle(&self, _subject: &Subject, _head: &Parts, _status: StatusCode, _headers: &mut HeaderMap) {}
+
+    /// How long it holds what was found out about `subject` by the name and the password of this request: a client
+    /// that brings the same ones is then answered as before, without being looked up. `None` if more than these
+    /// decides what `subject` may do, or if that is not known without asking. What the rules allow needs no word here:
+    /// answers end with the rules that they were made by ([`Live::advance`](crate::server::Live::advance)).
+    fn lasting(&self, _subject: &Subject, _head: &Parts) -> Option<Arc<dyn Lasting>> {
+        None
+    }
 
     /// Answers a request for a token, whose credentials may be in its body.
     fn exchange<'a>(&'a self, call: TokenCall<'a>) -> Exchanging<'a> {

@@ -28,14 +28,12 @@ pub enum Content {
 impl Content {
     /// The head of an answer about a blob, if it may repeat.
     pub fn none(scope: &Scope<'_>, blob: &Blob) -> Option<Self> {
-        scope.may_repeat.then(|| Content::None(blob.grounds().clone()))
+        scope.holders.is_some().then(|| Content::None(blob.grounds().clone()))
     }
 
     /// All of a blob, if it may repeat and sending it would begin at once.
     pub fn of(scope: &Scope<'_>, blob: &Blob) -> Option<Self> {
-        if !scope.may_repeat {
-            return None;
-        }
+        scope.holders.as_ref()?;
         match blob.inline() {
             Some(bytes) => Some(Content::Memory(blob.grounds().clone(), bytes.clone())),
             None => blob.begins_in_memory().then(|| Content::File(blob.bookmark())),
@@ -77,7 +75,7 @@ impl Repeat<ResponseBody> for Again {
 
 /// An answer without a body.
 pub fn bodiless(scope: &Scope<'_>, response: Response<ResponseBody>, grounds: &Grounds) -> Response<ResponseBody> {
-    if !scope.may_repeat {
+    if scope.holders.is_none() {
         return response;
     }
     repeatable(scope, response, Content::None(grounds.clone()), None)
@@ -111,6 +109,9 @@ fn repeatable(
     pulled: Option<(Namespace, Digest)>,
 ) -> Response<ResponseBody> {
     let again = Again { engine: scope.engine.clone(), content, pulled };
-    response.extensions_mut().insert(Repeatable::<ResponseBody>(Arc::new(again)));
+    if let Some(holders) = scope.holders.clone() {
+        response.extensions_mut().insert(holders);
+        response.extensions_mut().insert(Repeatable::<ResponseBody>(Arc::new(again)));
+    }
     response
 }

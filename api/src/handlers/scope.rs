@@ -9,6 +9,7 @@ use crate::{
     pressure::Pressure,
     protocol::Repository,
     registry::Policy,
+    server::Holders,
 };
 
 /// One repository, the engine that holds it and the rules that apply.
@@ -21,8 +22,8 @@ pub struct Scope<'a> {
     pub namespace: Namespace,
     /// What the sender of the request may do here.
     pub grant: &'a Grant,
-    /// The same was asked before: the answer may say how it can be given again.
-    pub may_repeat: bool,
+    /// The same was asked before: the answer may say how it can be given again to these.
+    pub holders: Option<Holders>,
 }
 
 impl Scope<'_> {

@@ -10,10 +10,15 @@
 //! What is allowed is not the handler's to vouch for later: an answer is of one [`Generation`] of the rules, and
 //! is worth nothing in the next. Invariant: once [`Live::advance`] has returned, no answer is given that was made
 //! before it was called, whenever it was kept.
+//!
+//! An answer to somebody who showed a name and a password is for whoever shows the same, and only while whoever knows
+//! users vouches for it at that moment ([`Lasting`]). Passwords are not kept: their hash under a key of this process
+//! is, which is worth nothing elsewhere.
 
 use std::{
     fmt::Write as _,
     hash::{BuildHasher, Hash, Hasher, RandomState},
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -29,7 +34,7 @@ use quick_cache::{Equivalent, Weighter, sync::Cache};
 
 use super::{
     live::{Generation, Live},
-    plain::Plain,
+    plain::{Credentials, Plain},
 };
 use crate::metrics::RouteClass;
 
@@ -40,7 +45,10 @@ const BYTES_MAX: u64 = 16 << 20;
 const ANSWERS_EXPECTED: usize = 4096;
 
 /// What an answer takes beside its texts and its body, in bytes.
-const ANSWER_BYTES: usize = 512;
+const ANSWER_BYTES: usize = 576;
+
+/// Bytes of a hash, and of the key that it is made with.
+const HASH_BYTES: usize = 32;
 
 /// How many requests are remembered as seen once, in 64 KiB.
 const SEEN: usize = 1 << 14;
@@ -48,9 +56,9 @@ const SEEN: usize = 1 << 14;
 /// How an answer can be given again. Handlers put it, as [`Repeatable`], into the extensions of an answer to a
 /// request that has [`MayRepeat`] in its own.
 pub trait Repeat<B>: Send + Sync + 'static {
-    /// The body of the same answer, if the handler would answer the same now, head and body, to everybody who
-    /// asks without credentials, whatever his address; with everything that answering entails, such as counts
-    /// and promises. `None` if that is not known at once: the request then goes to the handler. Never waits.
+    /// The body of the same answer, if the handler would answer the same now, head and body, to everybody of
+    /// [`Holders`], whatever his address; with everything that answering entails, such as counts and promises. `None`
+    /// if that is not known at once: the request then goes to the handler. Never waits.
     fn again(&self) -> Option<Repeated<B>>;
 
     /// Bytes in memory that are kept for it.
@@ -73,6 +81,33 @@ impl<B> Clone for Repeatable<B> {
     }
 }
 
+/// To whom an answer may be given again; in its extensions beside [`Repeatable`]. Without it the answer is for
+/// everybody who asks without credentials, and for nobody else.
+#[derive(Clone)]
+pub enum Holders {
+    /// Whoever asks the same, with the same credentials or without.
+    Everybody,
+    /// Whoever brings the same credentials, while they hold.
+    Same(Arc<dyn Lasting>),
+}
+
+/// How long what was found out about credentials holds.
+pub trait Lasting: Send + Sync + 'static {
+    /// Whether a client that brings the same credentials now would be taken for the same user, with nothing that has
+    /// to be done for it. Never waits.
+    fn holds(&self, client: IpAddr) -> Holds;
+}
+
+/// What is known of credentials without looking them up again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holds {
+    Yes,
+    /// The handler has to find out; it may become known again.
+    Unknown,
+    /// Never again.
+    Over,
+}
+
 /// Says that the same was asked before, so that it pays to be [`Repeatable`]; in the extensions of a request.
 #[derive(Clone, Copy, Debug)]
 pub struct MayRepeat;
@@ -84,6 +119,8 @@ pub(super) struct Answer<B> {
     pub(super) status: StatusCode,
     pub(super) route: RouteClass,
     pub(super) repeat: Arc<dyn Repeat<B>>,
+    /// `None` for an answer that depends on no credentials.
+    pub(super) lasting: Option<Arc<dyn Lasting>>,
     /// Read before the handler was asked.
     pub(super) generation: Generation,
 }
@@ -104,45 +141,62 @@ pub(super) struct Answers<B> {
     /// Marks of requests seen once, at the place that their hash gives; 0 is none.
     seen: Box<[AtomicU32]>,
     hasher: RandomState,
+    secret: [u8; HASH_BYTES],
     live: Arc<Live>,
 }
 
-/// A plain request that owns its texts.
+/// A plain request, as an answer to it is found.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Asked<'a> {
+    is_head: bool,
+    target: &'a [u8],
+    none_match: &'a [u8],
+    /// The hash of the credentials.
+    credentials: Option<[u8; HASH_BYTES]>,
+}
+
+/// The same with texts of its own.
 pub(super) struct Key {
     pub(super) is_head: bool,
     target: Box<[u8]>,
     none_match: Box<[u8]>,
+    credentials: Option<[u8; HASH_BYTES]>,
 }
 
 impl Key {
-    fn plain(&self) -> Plain<'_> {
-        Plain { is_head: self.is_head, target: &self.target, none_match: &self.none_match }
+    pub(super) fn has_credentials(&self) -> bool {
+        self.credentials.is_some()
+    }
+
+    fn asked(&self) -> Asked<'_> {
+        let Key { is_head, target, none_match, credentials } = self;
+        Asked { is_head: *is_head, target, none_match, credentials: *credentials }
     }
 }
 
-impl From<Plain<'_>> for Key {
-    fn from(Plain { is_head, target, none_match }: Plain<'_>) -> Self {
-        Key { is_head, target: target.into(), none_match: none_match.into() }
+impl From<Asked<'_>> for Key {
+    fn from(Asked { is_head, target, none_match, credentials }: Asked<'_>) -> Self {
+        Key { is_head, target: target.into(), none_match: none_match.into(), credentials }
     }
 }
 
 impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.plain().hash(state);
+        self.asked().hash(state);
     }
 }
 
 impl PartialEq for Key {
     fn eq(&self, other: &Self) -> bool {
-        self.plain() == other.plain()
+        self.asked() == other.asked()
     }
 }
 
 impl Eq for Key {}
 
-impl Equivalent<Key> for Plain<'_> {
+impl Equivalent<Key> for Asked<'_> {
     fn equivalent(&self, key: &Key) -> bool {
-        *self == key.plain()
+        *self == key.asked()
     }
 }
 
@@ -162,8 +216,16 @@ impl<B: 'static> Answers<B> {
             kept: Cache::with_weighter(ANSWERS_EXPECTED, BYTES_MAX, ByBytes),
             seen: (0..SEEN).map(|_| AtomicU32::new(0)).collect(),
             hasher: RandomState::new(),
+            secret: secret(),
             live,
         }
+    }
+
+    /// A request as its answer is found.
+    pub(super) fn asked<'a>(&self, plain: &Plain<'a>) -> Asked<'a> {
+        let Plain { is_head, target, none_match, credentials: Credentials(credentials) } = *plain;
+        let hash = || *blake3::keyed_hash(&self.secret, credentials).as_bytes();
+        Asked { is_head, target, none_match, credentials: (!credentials.is_empty()).then(hash) }
     }
 
     /// The generation of an answer that the handler is going to be asked for now.
@@ -172,12 +234,12 @@ impl<B: 'static> Answers<B> {
     }
 
     /// One of an earlier generation makes room when its place is taken, or with what was not asked for longest.
-    pub(super) fn get(&self, request: &Plain<'_>) -> Option<Arc<Answer<B>>> {
+    pub(super) fn get(&self, request: &Asked<'_>) -> Option<Arc<Answer<B>>> {
         self.kept.get(request).filter(|answer| answer.generation == self.generation())
     }
 
     /// What is known of a request, which counts as seen from now on.
-    pub(super) fn note(&self, request: &Plain<'_>) -> Standing {
+    pub(super) fn note(&self, request: &Asked<'_>) -> Standing {
         if self.get(request).is_some() {
             return Standing::Answered;
         }
@@ -193,9 +255,21 @@ impl<B: 'static> Answers<B> {
         self.kept.insert(request, Arc::new(answer));
     }
 
-    pub(super) fn forget(&self, request: &Plain<'_>) {
+    pub(super) fn forget(&self, request: &Asked<'_>) {
         self.kept.remove(request);
     }
+}
+
+/// What nobody can guess.
+fn secret() -> [u8; HASH_BYTES] {
+    let mut secret = [0; HASH_BYTES];
+    let mut filled = 0;
+    while filled < secret.len() {
+        // So few bytes come whole once the system has its entropy (getrandom(2)); an interruption before that is
+        // nothing to give up for.
+        filled += rustix::rand::getrandom(&mut secret[filled..], rustix::rand::GetRandomFlags::empty()).unwrap_or(0);
+    }
+    secret
 }
 
 /// The head of an answer as hyper writes it, up to the date. `None` for an answer whose head also depends on
@@ -243,15 +317,30 @@ mod tests {
 
     fn answer(generation: Generation) -> Answer<()> {
         let (status, route, repeat) = (StatusCode::OK, RouteClass::Blob, Arc::new(Fixed));
-        Answer { head: vec![0; 300], status, route, repeat, generation }
+        Answer { head: vec![0; 300], status, route, repeat, lasting: None, generation }
     }
 
     fn answers() -> Answers<()> {
         Answers::new(Live::new(Limits::default()).unwrap())
     }
 
-    fn plain(target: &str) -> Plain<'_> {
-        Plain { is_head: false, target: target.as_bytes(), none_match: b"" }
+    fn plain(target: &str) -> Asked<'_> {
+        Asked { is_head: false, target: target.as_bytes(), none_match: b"", credentials: None }
+    }
+
+    #[test]
+    fn an_answer_is_of_one_password_only() {
+        let answers = answers();
+        let with = |credentials: &'static [u8]| {
+            let credentials = Credentials(credentials);
+            answers.asked(&Plain { is_head: false, target: b"/a", none_match: b"", credentials })
+        };
+        answers.keep(with(b"Basic a").into(), answer(answers.generation()));
+        assert!(answers.get(&with(b"Basic a")).is_some());
+        assert!(answers.get(&with(b"Basic b")).is_none());
+        assert!(answers.get(&with(b"basic a")).is_none());
+        assert!(answers.get(&with(b"")).is_none());
+        assert_eq!(answers.note(&with(b"")), Standing::First);
     }
 
     #[test]
@@ -263,11 +352,11 @@ mod tests {
         assert_eq!(answers.note(&plain("/a")), Standing::Answered);
         assert!(answers.get(&plain("/a")).is_some());
         assert!(answers.get(&plain("/a/")).is_none());
-        assert!(answers.get(&Plain { is_head: true, ..plain("/a") }).is_none());
-        assert!(answers.get(&Plain { none_match: b"x", ..plain("/a") }).is_none());
+        assert!(answers.get(&Asked { is_head: true, ..plain("/a") }).is_none());
+        assert!(answers.get(&Asked { none_match: b"x", ..plain("/a") }).is_none());
         // What is where one text ends and the next begins matters.
-        answers.keep(Plain { none_match: b"bc", ..plain("/a") }.into(), answer(answers.generation()));
-        assert!(answers.get(&Plain { none_match: b"c", ..plain("/ab") }).is_none());
+        answers.keep(Asked { none_match: b"bc", ..plain("/a") }.into(), answer(answers.generation()));
+        assert!(answers.get(&Asked { none_match: b"c", ..plain("/ab") }).is_none());
         answers.forget(&plain("/a"));
         assert!(answers.get(&plain("/a")).is_none());
     }

@@ -52,10 +52,10 @@ use tokio::net::TcpSocket;
 
 use self::{answers::Answers, connection::Shared, listener::Listener};
 pub use self::{
-    answers::{MayRepeat, Repeat, Repeatable, Repeated},
+    answers::{Holders, Holds, Lasting, MayRepeat, Repeat, Repeatable, Repeated},
     live::{Generation, Live},
     observation::RouteSlot,
-    plain::{Begin, PLAIN_HEAD_BYTES_MAX, Plain, begin},
+    plain::{Begin, Credentials, PLAIN_HEAD_BYTES_MAX, Plain, begin},
     request_body::{RequestBody, RequestBodyError},
     tls::{Tls, TlsOptions},
 };

@@ -2,8 +2,11 @@
 //!
 //! In: the begin of what a connection sent, or a request that hyper read. Out: what of it an answer can
 //! depend on, or that it is not plain. Everything that frames a body, changes the protocol, carries
-//! credentials, asks for a part, or is merely unusual is not plain: such requests are hyper's alone.
+//! other credentials than a name and a password, asks for a part, or is merely unusual is not plain: such requests
+//! are hyper's alone.
 //! A request is never judged by halves: all of its head is there and was looked at, or nothing is said.
+
+use std::fmt;
 
 use http::{HeaderName, Method, Request, Version};
 
@@ -16,6 +19,9 @@ const PLAIN_HEADERS_MAX: usize = 32;
 /// The longest If-None-Match in bytes: an entity tag with a digest of 512 bits has 137.
 const TAG_BYTES_MAX: usize = 160;
 
+/// The longest Authorization field in bytes: room for a name and a password of some hundred.
+const CREDENTIALS_BYTES_MAX: usize = 1024;
+
 /// All that an answer may depend on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Plain<'a> {
@@ -25,6 +31,17 @@ pub struct Plain<'a> {
     pub target: &'a [u8],
     /// The If-None-Match field; empty if there is none.
     pub none_match: &'a [u8],
+    pub credentials: Credentials<'a>,
+}
+
+/// The Authorization field, if it is of the scheme Basic (RFC 7617); empty if there is none.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Credentials<'a>(pub &'a [u8]);
+
+impl fmt::Debug for Credentials<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_empty() { "none" } else { "some" })
+    }
 }
 
 /// What the begin of a connection's bytes is.
@@ -60,8 +77,10 @@ pub fn begin(bytes: &[u8], headers_max: usize) -> Begin<'_> {
         _ => return Begin::Other,
     };
     let target = head.path.unwrap_or_default().as_bytes();
-    match none_match(head.headers.iter().map(|field| (field.name, field.value))) {
-        Some(none_match) if is_plain_target(target) => Begin::Plain(Plain { is_head, target, none_match }, length),
+    match fields_of(head.headers.iter().map(|field| (field.name, field.value))) {
+        Some((none_match, credentials)) if is_plain_target(target) => {
+            Begin::Plain(Plain { is_head, target, none_match, credentials }, length)
+        }
         _ => Begin::Other,
     }
 }
@@ -93,8 +112,8 @@ impl<'a> Plain<'a> {
         }
         let target = uri.path_and_query()?.as_str().as_bytes();
         let fields = request.headers().iter().map(|(name, value)| (HeaderName::as_str(name), value.as_bytes()));
-        let none_match = none_match(fields)?;
-        is_plain_target(target).then_some(Plain { is_head, target, none_match })
+        let (none_match, credentials) = fields_of(fields)?;
+        is_plain_target(target).then_some(Plain { is_head, target, none_match, credentials })
     }
 }
 
@@ -108,27 +127,37 @@ fn is_plain_target(target: &[u8]) -> bool {
     target.starts_with(b"/") && target.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'#')
 }
 
-/// The If-None-Match of a request all of whose fields are plain, empty if it has none.
-fn none_match<'a>(fields: impl Iterator<Item = (&'a str, &'a [u8])>) -> Option<&'a [u8]> {
+/// The If-None-Match and the Authorization of a request all of whose fields are plain, empty if it has none.
+fn fields_of<'a>(fields: impl Iterator<Item = (&'a str, &'a [u8])>) -> Option<(&'a [u8], Credentials<'a>)> {
     let mut hosts = 0;
     let mut tag: Option<&[u8]> = None;
+    let mut credentials: Option<&[u8]> = None;
     for (name, value) in fields {
         match kind(name)? {
             Field::Inert => {}
             Field::Host => hosts += 1,
             Field::Connection if value.eq_ignore_ascii_case(b"keep-alive") => {}
             Field::NoneMatch if tag.is_none() && !value.is_empty() && value.len() <= TAG_BYTES_MAX => tag = Some(value),
-            Field::Connection | Field::NoneMatch => return None,
+            Field::Authorization if credentials.is_none() && is_basic(value) => credentials = Some(value),
+            Field::Connection | Field::NoneMatch | Field::Authorization => return None,
         }
     }
     // RFC 9112 section 3.2: exactly one.
-    (hosts == 1).then_some(tag.unwrap_or_default())
+    (hosts == 1).then(|| (tag.unwrap_or_default(), Credentials(credentials.unwrap_or_default())))
+}
+
+/// Whether a field has a name and a password, as far as that can be seen without decoding them.
+fn is_basic(value: &[u8]) -> bool {
+    let is_text = value.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ');
+    let scheme = value.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"basic "));
+    scheme && is_text && value.len() <= CREDENTIALS_BYTES_MAX
 }
 
 enum Field {
     Host,
     Connection,
     NoneMatch,
+    Authorization,
     /// No answer of this server depends on it, and no server frames messages by it.
     Inert,
 }
@@ -158,6 +187,7 @@ fn kind(name: &str) -> Option<Field> {
         4 if is("host") => Some(Field::Host),
         10 if is("connection") => Some(Field::Connection),
         13 if is("if-none-match") => Some(Field::NoneMatch),
+        13 if is("authorization") => Some(Field::Authorization),
         _ => INERT.iter().any(|inert| is(inert)).then_some(Field::Inert),
     }
 }
@@ -174,7 +204,8 @@ mod tests {
     fn what_clients_send_is_plain() {
         let head = "GET /v2/a/manifests/b?x=1 HTTP/1.1\r\nhost: a\r\nUser-Agent: x\r\nAccept: a/b\r\nAccept: c/d\r\n\
                     Connection: Keep-Alive\r\nIf-None-Match: \"sha256:00\"\r\n\r\n";
-        let plain = Plain { is_head: false, target: b"/v2/a/manifests/b?x=1", none_match: b"\"sha256:00\"" };
+        let (target, none_match) = (b"/v2/a/manifests/b?x=1", b"\"sha256:00\"");
+        let plain = Plain { is_head: false, target, none_match, credentials: Credentials::default() };
         assert_eq!(judged(head), Begin::Plain(plain, head.len()));
         let two = format!("{head}HEAD / HTTP/1.1\r\nHost: b\r\n\r\n");
         assert_eq!(judged(&two), Begin::Plain(plain, head.len()));
@@ -211,7 +242,11 @@ mod tests {
             of_fields("Host: a\r\nConnection: keep-alive, Accept\r\n"),
             of_fields("Host: a\r\nRange: bytes=0-1\r\n"),
             of_fields("Host: a\r\nIf-Range: a\r\n"),
-            of_fields("Host: a\r\nAuthorization: Basic eA==\r\n"),
+            of_fields("Host: a\r\nAuthorization: Bearer eA==\r\n"),
+            of_fields("Host: a\r\nAuthorization: Basic\r\n"),
+            of_fields("Host: a\r\nAuthorization: Basic\teA==\r\n"),
+            of_fields("Host: a\r\nAuthorization: Basic eA==\r\nAuthorization: Basic eA==\r\n"),
+            of_fields(&format!("Host: a\r\nAuthorization: Basic {}\r\n", "a".repeat(CREDENTIALS_BYTES_MAX))),
             of_fields("Host: a\r\nCookie: a=b\r\n"),
             of_fields("Host: a\r\nX-Unknown: a\r\n"),
             of_fields("Host: a\r\nIf-None-Match: \"a\"\r\nIf-None-Match: \"b\"\r\n"),
@@ -222,6 +257,14 @@ mod tests {
             assert_eq!(judged(&head), Begin::Other, "{head:?}");
         }
         assert_eq!(begin(b"GET / HTTP/1.1\r\nHost: a\r\nAccept: b\r\n\r\n", 1), Begin::Other, "the server's own limit");
+    }
+
+    #[test]
+    fn a_name_and_a_password_are_plain_and_not_shown() {
+        let head = "GET /v2/ HTTP/1.1\r\nHost: a\r\nauthorization: bAsIc  c2VjcmV0\r\n\r\n";
+        let Begin::Plain(plain, length) = judged(head) else { panic!("{:?}", judged(head)) };
+        assert_eq!((plain.credentials.0, length), (&b"bAsIc  c2VjcmV0"[..], head.len()));
+        assert!(!format!("{plain:?}").contains("c2Vj"), "{plain:?}");
     }
 
     #[test]

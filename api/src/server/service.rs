@@ -23,7 +23,7 @@ use hyper::body::Incoming;
 
 use super::{
     Handler, Peer,
-    answers::{self, Answer, Answers, Key, MayRepeat, Repeatable, Standing},
+    answers::{self, Answer, Answers, Holders, Key, MayRepeat, Repeatable, Standing},
     audit::Audited,
     live::Generation,
     observation::{Deliveries, Observation, Observer},
@@ -163,18 +163,25 @@ impl<H: Handler> Service<H> {
     fn standing(&self, request: &Request<Incoming>) -> (Standing, Option<Place>) {
         let Some(answers) = &self.answers else { return (Standing::First, None) };
         let Some(plain) = Plain::of(request) else { return (Standing::First, None) };
+        let asked = answers.asked(&plain);
         let generation = answers.generation();
-        let standing = answers.note(&plain);
-        (standing, (standing == Standing::Repeated).then(|| Place { key: plain.into(), generation }))
+        let standing = answers.note(&asked);
+        (standing, (standing == Standing::Repeated).then(|| Place { key: asked.into(), generation }))
     }
 
     /// Keeps an answer if its handler says how it can be given again; tells whether.
     fn keep(&self, place: Place, response: &mut Response<Option<H::Body>>, route: RouteClass) -> bool {
         let repeat = response.extensions_mut().remove::<Repeatable<H::Body>>();
+        let holders = response.extensions_mut().remove::<Holders>();
         let (Some(answers), Some(Repeatable(repeat))) = (&self.answers, repeat) else { return false };
+        let lasting = match (holders, place.key.has_credentials()) {
+            (Some(Holders::Everybody), _) | (None, false) => None,
+            (Some(Holders::Same(lasting)), true) => Some(lasting),
+            (Some(Holders::Same(_)), false) | (None, true) => return false,
+        };
         let Some(head) = answers::head(response, place.key.is_head) else { return false };
         let (status, generation) = (response.status(), place.generation);
-        answers.keep(place.key, Answer { head, status, route, repeat, generation });
+        answers.keep(place.key, Answer { head, status, route, repeat, lasting, generation });
         true
     }
 

@@ -22,7 +22,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
     Handler,
-    answers::{Answers, Repeated},
+    answers::{Answers, Holds, Repeated},
     date,
     observation::Observation,
     plain::{self, Begin, PLAIN_HEAD_BYTES_MAX, begin},
@@ -109,10 +109,20 @@ impl<S: Stream, H: Handler> Shortcut<S, H> {
             Begin::Partial => return Look::ReadMore,
             Begin::Other => return Look::HandOver,
         };
+        let is_head = request.is_head;
+        let request = self.answers.asked(&request);
         let Some(answer) = self.answers.get(&request) else { return Look::HandOver };
         let Ok(client) = self.client(&self.buffer[self.begin..self.begin + length]) else { return Look::HandOver };
+        match answer.lasting.as_ref().map_or(Holds::Yes, |lasting| lasting.holds(client)) {
+            Holds::Yes => {}
+            Holds::Unknown => return Look::HandOver,
+            Holds::Over => {
+                self.answers.forget(&request);
+                return Look::HandOver;
+            }
+        }
         if let Some(rates) = &self.service.front.rates {
-            let method = if request.is_head { Method::HEAD } else { Method::GET };
+            let method = if is_head { Method::HEAD } else { Method::GET };
             // Whoever refuses it asks again; what is refused counts for nothing.
             if rates.admit(client, &method).is_err() {
                 return Look::HandOver;
@@ -122,7 +132,7 @@ impl<S: Stream, H: Handler> Shortcut<S, H> {
             self.answers.forget(&request);
             return Look::HandOver;
         };
-        let method = if request.is_head { MethodClass::Head } else { MethodClass::Get };
+        let method = if is_head { MethodClass::Head } else { MethodClass::Get };
         let client = self.service.told(client);
         let mut observation = Observation::repeat(self.service.observer.clone(), client, method, answer.route);
         observation.answered(answer.status);

@@ -16,7 +16,7 @@ use orlop_api::{
         Unidentified, Ways,
     },
     protocol::Account,
-    server::Peer,
+    server::{Lasting, Peer},
 };
 
 #[cfg(feature = "bearer")]
@@ -33,6 +33,7 @@ use crate::{
     evidence::{Evidence, Extent, Source, is_of_file},
     htpasswd::{Htpasswd, HtpasswdError},
     keys::{self, Key, Keys, KeysError, Mark, Voucher},
+    lasting::OfFile,
     policy::Policy,
     sessions::{Session, Sessions},
     throttle::{Throttle, Turn},
@@ -650,6 +651,14 @@ impl Access for Auth {
             None if self.policy.as_ref().is_some_and(Policy::is_open) => Some(tokens.document(None, "")),
             None => None,
         }
+    }
+
+    fn lasting(&self, subject: &Subject, head: &Parts) -> Option<Arc<dyn Lasting>> {
+        // Whoever has evidence is known by more than the file of users, or is looked at more closely.
+        subject.name().filter(|_| subject.evidence::<Evidence>().is_none())?;
+        let Ok(Credentials::Password { user, password }) = Credentials::of(&head.headers) else { return None };
+        let vouched = self.htpasswd.as_ref()?.vouch(&user, &password)?;
+        Some(Arc::new(OfFile { vouched, throttle: self.throttle.clone() }))
     }
 
     fn exchange<'a>(&'a self, call: TokenCall<'a>) -> Exchanging<'a> {

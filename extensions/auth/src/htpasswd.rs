@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use orlop_api::access::Unidentified;
+use orlop_api::{access::Unidentified, server::Holds};
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
 use crate::{
@@ -67,6 +67,8 @@ struct Seen {
 pub struct Htpasswd {
     path: PathBuf,
     state: RwLock<Arc<State>>,
+    /// Moves on after each change of `state`.
+    version: AtomicU64,
     seen: Mutex<Seen>,
     opened: Instant,
     /// When the file was last looked at, in milliseconds since `opened`.
@@ -85,6 +87,7 @@ impl Htpasswd {
         Ok(Arc::new(Htpasswd {
             path: path.to_owned(),
             state: RwLock::new(Arc::new(State { users, logins: Logins::new() })),
+            version: AtomicU64::new(0),
             seen: Mutex::new(seen),
             opened: Instant::now(),
             looked_at_ms: AtomicU64::new(0),
@@ -109,6 +112,14 @@ impl Htpasswd {
         self.current().await.logins.said(user, password).is_some()
     }
 
+    /// Vouches for a login that was right already, for as long as the users stay as they are; `None` if it was not.
+    pub fn vouch(self: &Arc<Self>, user: &str, password: &str) -> Option<Vouched> {
+        // Before the users, so that a change in between is one to it.
+        let version = self.version.load(Ordering::Acquire);
+        self.users().logins.said(user, password)?;
+        Some(Vouched { htpasswd: self.clone(), version })
+    }
+
     /// Sees to it that the users are those of the file, if that was not looked at for a while.
     pub async fn refresh(self: &Arc<Self>) {
         self.current().await;
@@ -116,7 +127,7 @@ impl Htpasswd {
 
     /// The hash of a user's password, if there is such a user, as far as the file was looked at.
     pub fn hash_of(&self, user: &str) -> Option<String> {
-        self.state.read().unwrap_or_else(PoisonError::into_inner).users.hash_of(user).map(str::to_owned)
+        self.users().users.hash_of(user).map(str::to_owned)
     }
 
     /// Hashes on a thread that may be busy for long.
@@ -133,16 +144,26 @@ impl Htpasswd {
     }
 
     async fn current(self: &Arc<Self>) -> Arc<State> {
-        let now_ms = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let looked_at_ms = self.looked_at_ms.load(Ordering::Relaxed);
-        let is_due = u128::from(now_ms - looked_at_ms.min(now_ms)) >= LOOK_INTERVAL.as_millis();
-        let claim = |at| self.looked_at_ms.compare_exchange(at, now_ms, Ordering::Relaxed, Ordering::Relaxed);
-        if is_due && claim(looked_at_ms).is_ok() {
+        let claim = |(at, now)| self.looked_at_ms.compare_exchange(at, now, Ordering::Relaxed, Ordering::Relaxed);
+        if self.due().is_some_and(|times| claim(times).is_ok()) {
             let this = self.clone();
             // If the thread cannot run the process is ending.
             let _ = spawn_blocking(move || this.look()).await;
         }
+        self.users()
+    }
+
+    /// The users as far as the file was looked at.
+    fn users(&self) -> Arc<State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// When the file was last looked at, and the time now, if it has to be looked at again.
+    fn due(&self) -> Option<(u64, u64)> {
+        let now_ms = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let looked_at_ms = self.looked_at_ms.load(Ordering::Relaxed);
+        let is_due = u128::from(now_ms - looked_at_ms.min(now_ms)) >= LOOK_INTERVAL.as_millis();
+        is_due.then_some((looked_at_ms, now_ms))
     }
 
     /// Takes a changed file over.
@@ -162,9 +183,27 @@ impl Htpasswd {
                     tracing::info!(%path, users = users.len(), "the users have changed");
                     let state = Arc::new(State { users, logins: Logins::new() });
                     *self.state.write().unwrap_or_else(PoisonError::into_inner) = state;
+                    self.version.fetch_add(1, Ordering::Release);
                 }
             }
             Err(error) => tracing::error!(%error, "the users stay as they were"),
+        }
+    }
+}
+
+/// A login that was right with the users of one moment.
+pub struct Vouched {
+    htpasswd: Arc<Htpasswd>,
+    version: u64,
+}
+
+impl Vouched {
+    /// Whether it is right now, as far as the file was looked at within the time in which that has to be done.
+    pub fn holds(&self) -> Holds {
+        match (self.htpasswd.version.load(Ordering::Acquire) == self.version, self.htpasswd.due()) {
+            (false, _) => Holds::Over,
+            (true, Some(_)) => Holds::Unknown,
+            (true, None) => Holds::Yes,
         }
     }
 }

@@ -10,6 +10,7 @@
 //!     v bearer       tokens that others have issued
 //!     v exchange     one for the other at the token endpoint   form  how they are brought there
 //!     v tokens       what stands for a password for a while
+//!     v lasting      what was right and needs no second look
 //!     v throttle     failed logins: whoever fails again and again waits
 //!     v evidence     what a credential says beside the name: how far it goes, and what it claims
 //!     v browser      sessions of browsers   sessions  sealed cookies   openid  logins at providers
@@ -43,6 +44,7 @@ mod form;
 mod hash;
 mod htpasswd;
 mod keys;
+mod lasting;
 #[cfg(feature = "ldap")]
 pub mod ldap;
 mod logins;

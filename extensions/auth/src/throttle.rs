@@ -92,6 +92,12 @@ impl Throttle {
         })
     }
 
+    /// Whether no login from there has failed, as far as is remembered: then every attempt has its turn, and one
+    /// that succeeds changes nothing.
+    pub fn is_clear(&self, client: IpAddr) -> bool {
+        self.clients.look(client, FAILURES, |found, now| !found.is_remembered(now))
+    }
+
     /// An attempt has failed.
     pub fn failed(&self, client: IpAddr, user: &str) {
         let failures = self.clients.change(client, FAILURES, |found, now| {

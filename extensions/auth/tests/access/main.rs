@@ -18,6 +18,7 @@ mod matrix;
 mod openid;
 mod provider;
 mod renewal;
+mod repeats;
 mod repositories;
 mod rig;
 mod sessions;

@@ -229,6 +229,35 @@ impl Rig {
         Answer::read(&received)
     }
 
+    /// Asks for `target` once for each of these fields over one connection, and gives what each is told.
+    pub async fn pipeline(&self, target: &str, fields: &[&str]) -> Vec<u16> {
+        let exchange = async {
+            let mut stream = TcpStream::connect(self.address).await.expect("accepted");
+            let mut told = Vec::new();
+            let mut received = Vec::new();
+            for fields in fields {
+                let request = format!("GET {target} HTTP/1.1\r\nhost: a\r\n{fields}\r\n");
+                stream.write_all(request.as_bytes()).await.expect("sent");
+                // One answer after the other, so that each finds what became of those before it.
+                loop {
+                    if let Some(end) = received.windows(4).position(|window: &[u8]| window == b"\r\n\r\n") {
+                        let answer = Answer::read(&received[..end + 4]);
+                        let length = answer.header("content-length").map_or(0, |text| text.parse().expect("a length"));
+                        if received.len() >= end + 4 + length {
+                            told.push(answer.status.as_u16());
+                            drop(received.drain(..end + 4 + length));
+                            break;
+                        }
+                    }
+                    let bytes = stream.read_buf(&mut received).await.expect("more");
+                    assert!(bytes > 0, "closed after {told:?}");
+                }
+            }
+            told
+        };
+        tokio::time::timeout(PATIENCE, exchange).await.expect("in time")
+    }
+
     pub async fn as_user(&self, user: &str, method: &str, target: &str, body: &str) -> Answer {
         self.send(method, target, &login(Some(user)), body).await
     }
