@@ -183,3 +183,70 @@ async fn crane_and_oras_log_in() {
     run_well(push.arg(format!("{}:amd64", fixture.path().display())).arg(format!("{address}/team/oras:amd64")));
     registry.finish();
 }
+
+/// Podman keeps the password of a login and brings it to each request (S-64).
+#[tokio::test(flavor = "multi_thread")]
+async fn podman_logs_in_and_out() {
+    let registry = start().await;
+    let (fixture, address) = (Layout::fixture(), registry.address());
+    let image = format!("{address}/team/image:amd64");
+    let mut push = program(&registry, "skopeo");
+    push.args(["copy", "--preserve-digests", "--dest-tls-verify=false", "--dest-creds=bob:Hello world!"]);
+    run_well(push.arg(format!("oci:{}:amd64", fixture.path().display())).arg(format!("docker://{image}")));
+
+    let scratch = registry.scratch("podman");
+    let podman = |arguments: &[&str]| {
+        let mut command = program(&registry, "podman");
+        command.arg("--root").arg(scratch.join("root")).arg("--runroot").arg(scratch.join("run"));
+        command.args(["--storage-driver", "vfs"]).args(arguments);
+        command
+    };
+    let address = address.to_string();
+    let pull = || run(&mut podman(&["pull", "--quiet", "--tls-verify=false", &image]));
+    assert!(!pull().status.success(), "nobody may pull it");
+    let login = |password: &str| {
+        run(&mut podman(&["login", "--tls-verify=false", "--username", "bob", "--password", password, &address]))
+    };
+    let wrong = login("wrong");
+    assert!(!wrong.status.success() && wrong.stderr.contains("invalid username/password"), "{}", wrong.stderr);
+    let right = login("Hello world!");
+    assert!(right.status.success(), "{}", right.stderr);
+    let pulled = pull();
+    assert!(pulled.status.success(), "{}", pulled.stderr);
+    let digest = run_well(&mut podman(&["image", "inspect", "--format", "{{.Digest}}", &image])).stdout;
+    assert_eq!(digest.trim(), fixture.digest_of("amd64"));
+    run_well(&mut podman(&["logout", &address]));
+    run_well(&mut podman(&["rmi", &image]));
+    assert!(!pull().status.success(), "what it kept is gone");
+    registry.finish();
+}
+
+/// Files that Apache's htpasswd makes: bcrypt and the SHA crypts are taken, its default is refused with what to do.
+#[tokio::test(flavor = "multi_thread")]
+async fn users_are_those_that_htpasswd_writes() {
+    let mut registry = start().await;
+    let path = directory(&registry).join("htpasswd");
+    let htpasswd = |way: &str, user: &str| {
+        let mut command = program(&registry, "htpasswd");
+        run_well(command.args([way, user, "a password"])).stdout.trim().to_owned()
+    };
+    let lines = [htpasswd("-nbB", "alice"), htpasswd("-nb2", "carol"), htpasswd("-nb5", "dave")];
+    let weak = htpasswd("-nb", "erin");
+    assert!(weak.starts_with("erin:$apr1$"), "{weak}");
+    registry.stop();
+    fs::write(&path, lines.join("\n")).expect("written");
+    registry.restart().await;
+    for user in ["alice", "carol", "dave"] {
+        for (password, expected) in [("a password", "200"), ("another", "401")] {
+            let mut curl = program(&registry, "curl");
+            curl.args(["--silent", "--output", "/dev/null", "--write-out", "%{http_code}"]);
+            curl.args(["--user", &format!("{user}:{password}"), &format!("http://{}/v2/", registry.address())]);
+            assert_eq!(run_well(&mut curl).stdout, expected, "{user}");
+        }
+    }
+    registry.stop();
+    fs::write(&path, format!("{}\n{weak}\n", lines[0])).expect("written");
+    let ended = run(&mut registry.serve_command());
+    assert!(ended.status.code() == Some(2) && ended.stderr.contains("htpasswd -B"), "{}", ended.stderr);
+    registry.finish();
+}
