@@ -1,5 +1,7 @@
 //! Readers of content that comes and goes, is kept in memory, is damaged and healed.
 
+use std::io::ErrorKind;
+
 use orlop_engine::{Batch, Digest, Engine, Error, Removal, io::StorePath};
 
 use crate::{common::*, stage::*};
@@ -12,6 +14,9 @@ async fn read(engine: Engine, digest: Digest, may_be_damaged: bool) -> Turn {
             Ok(_) => return Err("a reader got wrong bytes".to_owned()),
             Err(Error::NotFound { .. }) => {}
             Err(Error::Damaged { .. }) if may_be_damaged => {}
+            // It was healed between the reader's look and the second one: an error that says to come again, since
+            // what would be wrong is to say that it is not there.
+            Err(Error::Io { source, .. }) if may_be_damaged && source.kind() == ErrorKind::InvalidData => {}
             Err(error) => return Err(format!("a reader: {error}")),
         }
     }
