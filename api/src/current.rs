@@ -1,16 +1,17 @@
 //! A registry that can be exchanged for another one of the same store while it is served.
 //!
-//! In: a registry with other limits, policy or access. What has become true after the exchange: every request whose
+//! In: a registry with other limits, policy, front or access. What has become true after the exchange: every request whose
 //! head comes from then on is decided and answered by the new one alone. Requests under way go on by the rules under
 //! which they were admitted, to their end; none of their answers is kept for others.
 
-use std::{future::Future, sync::Arc};
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use http::{Request, Response};
 
 use crate::{
     body::ResponseBody,
+    front::Front,
     limits::{LimitError, Limits},
     registry::Registry,
     server::{Handler, Live, RequestBody},
@@ -36,7 +37,7 @@ impl Current {
     }
 
     /// Lets `next` answer from now on; make it with [`Registry::renewed`]. The limits of a connection are those of
-    /// its begin. Errors: a limit out of its range; then nothing changes.
+    /// its begin, but for `connections_max`, which counts at once. Errors: a limit out of its range; then nothing changes.
     pub fn exchange(&self, next: Registry) -> Result<(), LimitError> {
         self.live.set_limits(Limits::clone(&next.limits))?;
         self.registry.store(Arc::new(next));
@@ -50,11 +51,24 @@ impl Current {
     }
 }
 
+/// The registry that answers one request.
+pub struct InForce(Arc<Registry>);
+
+impl AsRef<Front> for InForce {
+    fn as_ref(&self) -> &Front {
+        self.0.front()
+    }
+}
+
 impl Handler for Current {
     type Body = ResponseBody;
+    type Rules = InForce;
 
-    fn handle(&self, request: Request<RequestBody>) -> impl Future<Output = Response<ResponseBody>> + Send {
-        let registry = self.registry.load_full();
-        async move { registry.answer(request).await }
+    fn rules(&self) -> InForce {
+        InForce(self.registry())
+    }
+
+    async fn handle(&self, InForce(registry): InForce, request: Request<RequestBody>) -> Response<ResponseBody> {
+        registry.answer(request).await
     }
 }

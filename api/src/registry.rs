@@ -96,11 +96,12 @@ impl Registry {
         }
     }
 
-    /// A registry of the same store, health and numbers with other limits and another policy, and without
-    /// access control; see [`Current::exchange`].
+    /// A registry of the same store, health and numbers with other limits, another policy and another front, and
+    /// without access control and other origins; see [`Current::exchange`]. What clients have sent counts on.
     #[must_use]
-    pub fn renewed(&self, limits: Limits, policy: Policy) -> Self {
-        Registry { limits: Arc::new(limits), policy, access: None, ..self.clone() }
+    pub fn renewed(&self, limits: Limits, policy: Policy, front: Front) -> Self {
+        let front = Arc::new(front.following(&self.front));
+        Registry { limits: Arc::new(limits), policy, front, access: None, cors: None, ..self.clone() }
     }
 
     /// Whether answers that still hold are given again without asking the handlers; on by default. Clients cannot
@@ -149,7 +150,6 @@ impl Registry {
             metrics: self.metrics.clone(),
             health: self.health.clone(),
             repeats: self.repeats,
-            front: self.front.clone(),
         };
         Server::bind(current, options)
     }

@@ -8,6 +8,7 @@ use http::{HeaderValue, request::Parts};
 use orlop_api::{
     Current, Policy, Registry,
     access::{Access, Action, Actions, Identifying, Subject},
+    front::{ForwardedBy, Front, Proxies, Rate, Rates},
     limits::Limits,
 };
 use support::TestRegistry;
@@ -97,7 +98,7 @@ impl Served {
     }
 
     fn exchange(&self, access: Option<Arc<Gate>>) {
-        let next = self.current.registry().renewed(Limits::default(), Policy::default());
+        let next = self.current.registry().renewed(Limits::default(), Policy::default(), Front::default());
         let next = match access {
             Some(access) => next.with_access(access),
             None => next,
@@ -172,6 +173,43 @@ async fn what_was_given_again_to_everybody_is_refused_by_the_next_rules() {
     drop(served.store);
 }
 
+/// Where answers are given again, too, the client is whom the proxies of the moment say, and has the rates of the
+/// moment.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kept_answer_is_given_by_the_front_of_the_moment() {
+    let served = Served::start(Gate::new(true, 1000)).await;
+    let mut kept_alive = served.connect().await;
+    for _ in 0..4 {
+        assert_eq!(served.ask(&mut kept_alive).await, 200);
+    }
+    let proxies = Proxies { trusted: vec!["127.0.0.0/8".parse().unwrap()], header: ForwardedBy::XForwardedFor };
+    let slow = || Some(Rates::new(Rate::new(1), Vec::new()));
+    let exchange = |front: Front| {
+        let next = served.current.registry().renewed(Limits::default(), Policy::default(), front);
+        served.current.exchange(next.with_access(Gate::new(true, 1000))).unwrap();
+    };
+    // Everybody for himself: many answers are given again, and the handlers are asked for the first ones only.
+    let before = served.repeated();
+    exchange(Front { rates: slow(), proxies, ..Front::default() });
+    for number in 1..=20 {
+        let fields = format!("X-Forwarded-For: 192.0.2.{number}\r\n");
+        kept_alive
+            .write_all(format!("GET {} HTTP/1.1\r\nHost: a\r\n{fields}\r\n", served.target).as_bytes())
+            .await
+            .unwrap();
+        assert_eq!(status(&mut kept_alive).await, 200, "{number}");
+    }
+    assert!(served.repeated() > before, "by the new front, too");
+    // All of them are one client now, over the same connection.
+    exchange(Front { rates: slow(), ..Front::default() });
+    let refused = async { while served.ask(&mut kept_alive).await != 429 {} };
+    timeout(PATIENCE, refused).await.expect("one is too many");
+    exchange(Front::default());
+    for _ in 0..20 {
+        assert_eq!(served.ask(&mut kept_alive).await, 200);
+    }
+}
+
 /// A request that was let in by the old rules ends by them; its answer is for itself.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_under_way_during_the_exchange_is_not_kept() {
@@ -198,7 +236,10 @@ async fn limits_change_for_connections_that_begin_later() {
     let mut before = served.connect().await;
     assert_eq!(served.ask(&mut before).await, 200);
     let limits = Limits { headers_max: 1, ..Limits::default() };
-    let open = |limits| served.current.registry().renewed(limits, Policy::default()).with_access(Gate::new(true, 100));
+    let open = |limits| {
+        let next = served.current.registry().renewed(limits, Policy::default(), Front::default());
+        next.with_access(Gate::new(true, 100))
+    };
     served.current.exchange(open(limits)).unwrap();
     let two = format!("GET {} HTTP/1.1\r\nHost: a\r\nX-A: b\r\n\r\n", served.target);
     before.write_all(two.as_bytes()).await.unwrap();

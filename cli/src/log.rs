@@ -2,12 +2,12 @@
 //!
 //! In: a level and an output. What has become true: every `tracing` event of the process goes
 //! there, its fields beside `timestamp`, `level`, `message` and `target`; what the audit log is for
-//! goes to that, too, and requests go to the access log instead, if there is one.
+//! goes to that, too, and requests go to the access log instead, if there is one. All of it can be exchanged.
 
 use std::{
     io,
-    path::Path,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    path::{Path, PathBuf},
+    sync::OnceLock,
 };
 
 use tracing::level_filters::LevelFilter;
@@ -24,44 +24,62 @@ use crate::{
     audit, config,
     exit::{Exit, Failure},
     log_file::LogFile,
+    log_output::{Output, Target},
+    log_switch::Switch,
 };
 
 /// Crates of this workspace have targets that begin with this.
 const OWN_TARGETS: &str = "orlop";
 
-/// What can set the level of this process, once it logs.
-static LEVEL: OnceLock<(reload::Handle<Targets, Registry>, bool)> = OnceLock::new();
+/// Requests, one line each.
+const REQUESTS: &str = "orlop_api::access";
+
+/// The logs of this process, once it logs.
+static LOGS: OnceLock<Logs> = OnceLock::new();
+
+/// What can be exchanged while it is written to.
+struct Logs {
+    level: reload::Handle<Targets, Registry>,
+    /// Where lines go without a file.
+    default: fn() -> Target,
+    lines: Output,
+    requests: Output,
+    has_requests: Switch,
+    audit: audit::Log,
+}
+
+/// Logs that are open, and not written to yet.
+pub struct Opened {
+    level: LevelFilter,
+    lines: Change<Target>,
+    requests: Change<Target>,
+    audit: Change<audit::Opened>,
+}
+
+/// What becomes of one log.
+enum Change<T> {
+    /// It stays as it is, the file that is open included.
+    Nothing,
+    Off,
+    To(T),
+}
 
 /// Starts logging for the whole process. Call once.
-/// Errors: the output or the audit log cannot be opened for appending.
+/// Errors: one of the files cannot be opened for appending.
 pub fn start(log: &config::Log) -> Result<(), Failure> {
-    match &log.output {
-        None => start_with(log, io::stdout),
-        Some(path) => {
-            let file = open("log.output", path)?;
-            start_with(log, file)
-        }
-    }
+    start_with(log, || Target::Stdout)
 }
 
 /// Starts logging for a command whose standard output is its answer.
 /// Errors: as [`start`].
 pub fn start_beside(log: &config::Log) -> Result<(), Failure> {
-    match &log.output {
-        None => start_with(log, io::stderr),
-        Some(_) => start(log),
-    }
+    start_with(log, || Target::Stderr)
 }
-
-/// Files of this process that are opened again when that is asked for.
-static FILES: Mutex<Vec<Arc<LogFile>>> = Mutex::new(Vec::new());
-
-/// Requests, one line each.
-const REQUESTS: &str = "orlop_api::access";
 
 /// Goes on in new files where somebody has moved the old ones away. The audit log notices that by itself.
 pub fn reopen() {
-    for file in &*FILES.lock().unwrap_or_else(PoisonError::into_inner) {
+    let files = LOGS.get().map(|logs| [logs.lines.file(), logs.requests.file()]);
+    for file in files.into_iter().flatten().flatten() {
         if let Err(error) = file.reopen() {
             let path = file.path().display();
             tracing::error!(%path, %error, "a log cannot be opened again, and goes on in its old file");
@@ -69,10 +87,93 @@ pub fn reopen() {
     }
 }
 
-/// Writes lines from this level on.
-pub fn set_level(level: LevelFilter) {
-    // It fails only when the log is gone, with the process.
-    let _ = LEVEL.get().map(|(handle, has_requests)| handle.reload(lines_of(level, *has_requests)));
+/// Opens the files that are not open yet. Lines go where they went.
+/// Errors: one of them cannot be opened for appending; then all is as it was.
+pub fn open(log: &config::Log) -> Result<Opened, Failure> {
+    open_beside(log, LOGS.get())
+}
+
+/// From now on lines go to these, and no line to neither the old nor the new.
+pub fn exchange(opened: Opened) {
+    if let Some(logs) = LOGS.get() {
+        logs.exchange(opened);
+    }
+}
+
+fn open_beside(log: &config::Log, logs: Option<&Logs>) -> Result<Opened, Failure> {
+    let path_of = |output: &Output| output.file().map(|file| file.path().to_owned());
+    Ok(Opened {
+        level: log.level,
+        lines: change(log.output.as_deref(), logs.and_then(|logs| path_of(&logs.lines)), |path| {
+            open_file("log.output", path)
+        })?,
+        requests: change(log.access.as_deref(), logs.and_then(|logs| path_of(&logs.requests)), |path| {
+            open_file("log.access", path)
+        })?,
+        audit: change(log.audit.as_deref(), logs.and_then(|logs| logs.audit.path()), |path| {
+            audit::open(path).map_err(|error| unusable("log.audit", path, &error))
+        })?,
+    })
+}
+
+fn change<T>(
+    wished: Option<&Path>,
+    now: Option<PathBuf>,
+    open: impl FnOnce(&Path) -> Result<T, Failure>,
+) -> Result<Change<T>, Failure> {
+    match (wished, now) {
+        (Some(wished), Some(now)) if wished == now => Ok(Change::Nothing),
+        (Some(wished), _) => open(wished).map(Change::To),
+        (None, Some(_)) => Ok(Change::Off),
+        (None, None) => Ok(Change::Nothing),
+    }
+}
+
+fn open_file(key: &str, path: &Path) -> Result<Target, Failure> {
+    LogFile::open(path).map(Target::File).map_err(|error| unusable(key, path, &error))
+}
+
+fn start_with(log: &config::Log, default: fn() -> Target) -> Result<(), Failure> {
+    let opened = open_beside(log, None)?;
+    let (lines, requests, has_requests) =
+        (Output::new(default()), Output::new(Target::Nowhere), Switch::of(&[REQUESTS]));
+    let (filter, level) = reload::Layer::new(lines_of(log.level, false));
+    let (audited, audit) = audit::layer();
+    tracing_subscriber::registry()
+        .with(json(lines.clone()).with_filter(filter))
+        .with(json(requests.clone()).with_filter(has_requests.clone()))
+        .with(audited)
+        .init();
+    LOGS.get_or_init(|| Logs { level, default, lines, requests, has_requests, audit }).exchange(opened);
+    Ok(())
+}
+
+impl Logs {
+    fn exchange(&self, opened: Opened) {
+        let Opened { level, lines, requests, audit } = opened;
+        match lines {
+            Change::Nothing => {}
+            Change::Off => self.lines.exchange((self.default)()),
+            Change::To(target) => self.lines.exchange(target),
+        }
+        match audit {
+            Change::Nothing => {}
+            Change::Off => self.audit.close(),
+            Change::To(opened) => self.audit.exchange(opened),
+        }
+        // On before they leave the ordinary log, and off after they are back in it.
+        let turned_off = matches!(requests, Change::Off);
+        if let Change::To(target) = requests {
+            self.requests.exchange(target);
+            self.has_requests.turn(true);
+        }
+        // It fails only when the log is gone, with the process.
+        let _ = self.level.reload(lines_of(level, self.has_requests.is_on() && !turned_off));
+        if turned_off {
+            self.has_requests.turn(false);
+            self.requests.exchange(Target::Nowhere);
+        }
+    }
 }
 
 /// What goes to the log, if requests have one of their own or not.
@@ -81,28 +182,6 @@ fn lines_of(level: LevelFilter, has_requests: bool) -> Targets {
         true => filter(level).with_target(REQUESTS, LevelFilter::OFF),
         false => filter(level),
     }
-}
-
-fn open(key: &str, path: &Path) -> Result<Arc<LogFile>, Failure> {
-    let file = LogFile::open(path).map_err(|error| unusable(key, path, &error))?;
-    FILES.lock().unwrap_or_else(PoisonError::into_inner).push(file.clone());
-    Ok(file)
-}
-
-fn start_with<W>(log: &config::Log, writer: W) -> Result<(), Failure>
-where
-    W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
-{
-    let access = log.access.as_deref().map(|path| open("log.access", path)).transpose()?;
-    let (lines, level) = reload::Layer::new(lines_of(log.level, access.is_some()));
-    let _ = LEVEL.set((level, access.is_some()));
-    let requests = access.map(|file| json(file).with_filter(Targets::new().with_target(REQUESTS, LevelFilter::INFO)));
-    let lines = tracing_subscriber::registry().with(json(writer).with_filter(lines)).with(requests);
-    match &log.audit {
-        None => lines.init(),
-        Some(path) => lines.with(audit::start(path).map_err(|error| unusable("log.audit", path, &error))?).init(),
-    }
-    Ok(())
 }
 
 fn unusable(key: &str, path: &Path, error: &io::Error) -> Failure {
@@ -157,13 +236,13 @@ mod tests {
     fn a_line_is_one_object_with_flat_fields() {
         let directory = tempfile::tempdir().expect("a scratch directory");
         let path = directory.path().join("log.json");
-        let file = open("log.output", &path).expect("a new file");
-        let subscriber = tracing_subscriber::registry().with(json(file));
+        let file = LogFile::open(&path).expect("a new file");
+        let subscriber = tracing_subscriber::registry().with(json(Output::new(Target::File(file.clone()))));
         tracing::subscriber::with_default(subscriber, || {
             tracing::info!(address = "127.0.0.1:1", "listening");
             tracing::warn!("two\nlines");
             std::fs::rename(&path, directory.path().join("moved")).expect("moved");
-            reopen();
+            file.reopen().expect("made anew");
             tracing::info!("anew");
         });
         let moved = std::fs::read_to_string(&path).expect("a new file");

@@ -12,21 +12,24 @@ use std::{
     time::Duration,
 };
 
-#[cfg(feature = "auth")]
-use orlop_api::access::Access;
 use orlop_api::{
     Current,
     server::{Tls, TlsOptions},
 };
 #[cfg(feature = "auth")]
 use orlop_auth::Auth;
+use orlop_engine::{Allowances, Engine};
 use orlop_gc::{Collector, Scrubber};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::{
+    runtime::Handle,
+    time::{MissedTickBehavior, interval},
+};
 
 use crate::{
     config::{self, Config, Flags, changes, described::Effect, value::Value},
     exit::{Exit, Failure},
     log, open_files,
+    rules::Rules,
     signals::Hangup,
     watch::Watched,
 };
@@ -45,6 +48,9 @@ pub struct Source {
 /// What runs, and can be told to run otherwise.
 pub struct Running {
     pub current: Current,
+    /// Where the store is that is served, whatever the file says by now.
+    pub root: PathBuf,
+    pub engine: Engine,
     pub collector: Collector,
     pub scrubber: Scrubber,
     pub tls: Option<Tls>,
@@ -85,13 +91,14 @@ pub struct Reloader {
     certificate: Vec<Watched>,
 }
 
-/// A configuration of which nothing is in force yet, and nothing can fail any more.
+/// A configuration of which nothing is in force yet, and nothing can fail any more but the store.
 struct Prepared {
     config: Config,
+    rules: Rules,
+    allowances: Allowances,
+    logs: log::Opened,
     /// Read from other files than before.
     tls: Option<Tls>,
-    #[cfg(feature = "auth")]
-    auth: Option<Arc<Auth>>,
 }
 
 impl Reloader {
@@ -167,10 +174,13 @@ impl Reloader {
             tracing::warn!(note, "configuration");
         }
         self.notes = prepared.config.notes.clone();
-        self.taken = document;
-        if is_asked || !live.is_empty() {
-            self.apply(prepared, &live);
+        if (is_asked || !live.is_empty())
+            && let Err(error) = self.apply(prepared, &live)
+        {
+            tracing::error!(%error, "the configuration stays as it was");
+            return;
         }
+        self.taken = document;
         if !waiting.is_empty() {
             tracing::warn!(keys = waiting.join(", "), "these keys take effect with the next start");
         }
@@ -180,53 +190,52 @@ impl Reloader {
     /// Reads everything that can fail. Errors: what is wrong with it.
     fn prepare(&self, file: &Path) -> Result<Prepared, Failure> {
         let mut config = Config::load(Some(file), self.source.flags.clone())?;
+        config.root.clone_from(&self.running.root);
         open_files::leave_room(&mut config.limits, self.running.open_files_max);
-        config.limits.check().map_err(|error| Failure::new(Exit::Configuration, error))?;
         let tls = match (&self.running.tls, options(&config.tls)) {
             (Some(tls), Some(options)) if options.files() != tls.options().files() => Some(load(options)?),
             _ => None,
         };
         Ok(Prepared {
             tls,
-            #[cfg(feature = "auth")]
-            auth: self.auth(&mut config)?,
+            allowances: Allowances::from(&config.engine),
+            rules: self.rules(&mut config)?,
+            logs: log::open(&config.log)?,
             config,
         })
     }
 
-    /// Access control as the file says it, with what the one in force knows.
+    /// What requests go by as the file says it, with what is known by what is in force.
     #[cfg(feature = "auth")]
-    fn auth(&self, config: &mut Config) -> Result<Option<Arc<Auth>>, Failure> {
+    fn rules(&self, config: &mut Config) -> Result<Rules, Failure> {
         let running = self.running.auth.get();
-        let mut access = std::mem::take(&mut config.access);
-        // That path takes effect with the next start.
-        access.below(&self.running.current.registry().front().base_path);
-        let auth = access.open(&config.root, running.as_deref())?;
-        if let Some(auth) = auth.as_ref().filter(|_| !running.is_some_and(|running| running.has_keys())) {
+        let rules = Rules::open(config, running.as_deref())?;
+        if let Some(auth) = rules.auth.as_ref().filter(|_| !running.is_some_and(|running| running.has_keys())) {
             auth.load().map_err(|error| Failure::new(Exit::Root, error.to_string()))?;
         }
-        Ok(auth.map(Arc::new))
+        Ok(rules)
     }
 
-    fn apply(&mut self, prepared: Prepared, live: &[String]) {
-        let Prepared { config, tls, .. } = prepared;
-        log::set_level(config.log.level);
-        let registry = self.running.current.registry().renewed(config.limits, config.policy);
+    #[cfg(not(feature = "auth"))]
+    fn rules(&self, config: &mut Config) -> Result<Rules, Failure> {
+        Rules::open(config)
+    }
+
+    /// Errors: what the store says; then nothing has changed.
+    fn apply(&mut self, prepared: Prepared, live: &[String]) -> Result<(), Failure> {
+        let Prepared { config, rules, allowances, logs, tls } = prepared;
+        let allowed = Handle::current().block_on(self.running.engine.allow(allowances));
+        allowed.map_err(|error| Failure::engine(&config.root, &error))?;
+        log::exchange(logs);
         #[cfg(feature = "auth")]
-        let registry = {
-            if prepared.auth.is_none() && self.running.auth.get().is_some() {
+        {
+            if rules.auth.is_none() && self.running.auth.get().is_some() {
                 tracing::warn!("there is no access control any more: everybody may do everything");
             }
-            self.running.auth.set(prepared.auth.clone());
-            match prepared.auth {
-                Some(auth) => registry.with_access(auth as Arc<dyn Access>),
-                None => registry,
-            }
-        };
-        if let Err(error) = self.running.current.exchange(registry) {
-            tracing::error!(%error, "the configuration stays as it was");
-            return;
+            self.running.auth.set(rules.auth.clone());
         }
+        let next = rules.renew(&self.running.current.registry());
+        self.running.current.exchange(next).map_err(|error| Failure::new(Exit::Configuration, error))?;
         if let (Some(running), Some(renewed)) = (&self.running.tls, tls) {
             running.exchange(&renewed);
             self.certificate = watch_all(Some(running));
@@ -239,6 +248,7 @@ impl Reloader {
         if has_changed("extensions.scrub") {
             self.running.scrubber.change(config.scrub.options());
         }
+        Ok(())
     }
 
     fn reload_certificate(&self) {

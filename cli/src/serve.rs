@@ -12,7 +12,7 @@ use std::{
 };
 
 use orlop_api::{
-    Cors, Current, Registry,
+    Current,
     server::{Server, Tls},
 };
 use orlop_engine::Engine;
@@ -27,6 +27,7 @@ use crate::{
     exit::{Exit, Failure},
     hint, huge_pages, log, open_files, private,
     reload::{self, Reloader, Running, Source},
+    rules::Rules,
     signals::{Hangup, Signals},
     watch::Watched,
 };
@@ -53,10 +54,13 @@ pub async fn run(arguments: &args::Serve) -> Result<(), Failure> {
     open_files::leave_room(&mut config.limits, open_files_max);
     let tls = load(&config.tls)?;
     let root = config.root.clone();
-    let cors = cors(&config)?;
     // Before anything is opened: a file of users that cannot be used must not let everybody in.
     #[cfg(feature = "auth")]
-    let auth = InForce::new(std::mem::take(&mut config.access).open(&root, None)?.map(Arc::new));
+    let rules = Rules::open(&mut config, None)?;
+    #[cfg(not(feature = "auth"))]
+    let rules = Rules::open(&mut config)?;
+    #[cfg(feature = "auth")]
+    let auth = InForce::new(rules.auth.clone());
     let address = resolve(&config.address).await?;
     let options = std::mem::take(&mut config.engine);
     let engine = Engine::open(&root, options).await.map_err(|error| Failure::engine(&root, &error))?;
@@ -71,17 +75,7 @@ pub async fn run(arguments: &args::Serve) -> Result<(), Failure> {
     let collector = Collector::governed(engine.clone(), config.collection.options(&retention), retention);
     let scrubber = Scrubber::new(engine.clone(), config.scrub.options());
     let maintained = Maintained { collector: collector.clone(), scrubber: scrubber.clone() };
-    let registry = Registry::new(engine.clone(), config.limits.clone(), config.policy);
-    let registry = registry.with_maintenance(Arc::new(maintained)).with_front(std::mem::take(&mut config.front));
-    #[cfg(feature = "auth")]
-    let registry = match auth.get() {
-        Some(auth) => registry.with_access(auth),
-        None => registry,
-    };
-    let registry = match cors {
-        Some(cors) => registry.with_cors(cors),
-        None => registry,
-    };
+    let registry = rules.begin(engine.clone()).with_maintenance(Arc::new(maintained));
     let bound = registry.bind(address, tls.clone()).and_then(|server| Ok((server.local_addr()?, server)));
     let served = match bound {
         Ok((address, server)) => {
@@ -89,6 +83,8 @@ pub async fn run(arguments: &args::Serve) -> Result<(), Failure> {
             announce(address, scheme, &root, &engine, arguments.hint);
             let running = Running {
                 current: (**server.handler()).clone(),
+                root: root.clone(),
+                engine: engine.clone(),
                 collector,
                 scrubber,
                 tls,
@@ -126,16 +122,6 @@ async fn work(
     scrubbing.stop().await;
     collecting.stop().await;
     served.map_err(|error| Failure::new(Exit::Failed, format!("serving failed: {error}")))
-}
-
-/// Pages of which origins may read answers. Errors: any origin, where people log in.
-fn cors(config: &Config) -> Result<Option<Cors>, Failure> {
-    #[cfg(feature = "auth")]
-    let has_logins = config.access.has_users();
-    #[cfg(not(feature = "auth"))]
-    let has_logins = false;
-    let cors = config.allow_origin.as_deref().map(|text| Cors::new(text, has_logins)).transpose();
-    cors.map_err(|error| Failure::new(Exit::Configuration, format!("\"http.allowOrigin\": {error}")))
 }
 
 /// From now on signals are ours.

@@ -242,7 +242,7 @@ impl Engine {
 
     /// Proves content that is in memory. Errors: `DigestMismatch`.
     pub async fn seal_bytes(&self, expected: Digest, content: Bytes) -> Result<Sealed> {
-        if content.len() > self.store().options.inline_bytes_max {
+        if content.len() > self.store().allowed.inline_bytes_max() {
             // A random session that nobody else can know.
             let nobody = Namespace::new("-").expect("a valid namespace");
             let id = self.begin(&nobody, expected.algorithm()).await?;

@@ -19,6 +19,7 @@
 //! carries an opaque label, an edge an opaque payload.
 #![deny(unsafe_code)]
 
+mod allowances;
 pub mod check;
 mod clock;
 pub mod collect;
@@ -51,6 +52,7 @@ pub mod tier;
 mod usage;
 mod verify;
 
+pub use allowances::Allowances;
 pub use clock::Moment;
 pub use commit::{Batch, Edge, EdgeKind, Guard, Receipt, Removal};
 pub use digest::{Algorithm, Digest};

@@ -56,8 +56,7 @@ pub struct Options {
     /// How often the pulls of documents are written down, and the store's clock with them; a crash
     /// loses the pulls since. Default 60 s.
     pub usage_flush: Duration,
-    /// Bytes that namespaces may have. Changes take effect when the store is opened. Default none,
-    /// at most [`QUOTAS_MAX`](crate::QUOTAS_MAX).
+    /// Bytes that namespaces may have. Default none, at most [`QUOTAS_MAX`](crate::QUOTAS_MAX).
     pub quotas: Vec<Quota>,
     /// Namespaces that there may be; more are refused. Default no limit.
     pub namespaces_max: Option<u64>,

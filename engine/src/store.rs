@@ -9,6 +9,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::{
     Digest,
+    allowances::{Allowances, Allowed},
     clock::Clock,
     collect::Leases,
     commit::{Committer, Targets, decoded},
@@ -35,7 +36,9 @@ const PLACING_LOCKS: usize = 256;
 const SCAN_PAGE: usize = 1024;
 
 pub(crate) struct Store {
+    /// As it was opened; what can change since is `allowed`.
     pub options: Options,
+    pub allowed: Allowed,
     pub index: Arc<dyn Index>,
     pub disk: Arc<dyn Disk>,
     pub tier: Arc<dyn Tier>,
@@ -85,6 +88,7 @@ impl Store {
         let targets = Targets { index: index.clone(), journal: appender, marks: marks.clone(), space: space.clone() };
         let committer = Committer::start(targets, &options, counters.clone())?;
         Ok(Store {
+            allowed: Allowed::new(Allowances::from(&options)),
             index,
             disk,
             tier,

@@ -28,3 +28,15 @@ pub struct Front {
     pub rates: Option<Rates>,
     pub base_path: BasePath,
 }
+
+impl Front {
+    /// The same, with what `running` has counted.
+    #[must_use]
+    pub fn following(self, running: &Front) -> Front {
+        let rates = match (self.rates, &running.rates) {
+            (Some(rates), Some(running)) => Some(rates.following(running)),
+            (rates, _) => rates,
+        };
+        Front { rates, ..self }
+    }
+}

@@ -4,7 +4,7 @@
 //! requests as the rate allows in a second, and fills at that rate. It is kept as one number: the moment at which it
 //! will be full again.
 
-use std::{net::IpAddr, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use http::Method;
 
@@ -17,15 +17,23 @@ const CLIENTS_MAX: usize = 1 << 16;
 /// How long a bucket takes to fill.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// The bucket of all methods; those of single methods come after it.
+/// The bucket of all methods; the others are those of single methods.
 const ALL: u8 = 0;
 
 /// Rates of requests, each for one client.
 #[derive(Debug)]
 pub struct Rates {
     all: Option<Rate>,
-    methods: Vec<(Method, Rate)>,
-    clients: ByClient<Bucket>,
+    methods: Vec<Limited>,
+    clients: Arc<ByClient<Bucket>>,
+}
+
+/// A method with a rate of its own, and which of a client's buckets is for it.
+#[derive(Debug)]
+struct Limited {
+    method: Method,
+    rate: Rate,
+    bucket: u8,
 }
 
 /// Requests in a second.
@@ -74,13 +82,32 @@ impl Rate {
 impl Rates {
     /// A rate of all requests together, and rates of single methods. Both count where both are there.
     pub fn new(all: Option<Rate>, methods: Vec<(Method, Rate)>) -> Self {
-        Rates { all, methods, clients: ByClient::new(CLIENTS_MAX) }
+        let limited = |((method, rate), bucket)| Limited { method, rate, bucket };
+        let methods = methods.into_iter().zip(ALL + 1..).map(limited).collect();
+        Rates { all, methods, clients: Arc::new(ByClient::new(CLIENTS_MAX)) }
+    }
+
+    /// The same rates over the buckets of `running`. A bucket that is partly empty is so by another rate, too: the
+    /// moment at which it will be full does not change, and is within a second.
+    #[must_use]
+    pub(super) fn following(mut self, running: &Rates) -> Self {
+        self.clients = running.clients.clone();
+        let of = |method: &Method| running.methods.iter().find(|known| known.method == *method);
+        let mut taken: Vec<u8> = running.methods.iter().map(|known| known.bucket).collect();
+        for limited in &mut self.methods {
+            limited.bucket = match of(&limited.method) {
+                Some(known) => known.bucket,
+                None => (ALL + 1..=u8::MAX).find(|bucket| !taken.contains(bucket)).unwrap_or(ALL),
+            };
+            taken.push(limited.bucket);
+        }
+        self
     }
 
     /// Counts a request of a client, unless it is one too many. Never waits.
     pub(crate) fn admit(&self, client: IpAddr, method: &Method) -> Result<(), TooMany> {
-        let of_method = self.methods.iter().zip(ALL + 1..).find(|((limited, _), _)| limited == method);
-        let buckets = [self.all.map(|rate| (rate, ALL)), of_method.map(|((_, rate), bucket)| (*rate, bucket))];
+        let of_method = self.methods.iter().find(|limited| limited.method == *method);
+        let buckets = [self.all.map(|rate| (rate, ALL)), of_method.map(|limited| (limited.rate, limited.bucket))];
         for (rate, bucket) in buckets.into_iter().flatten() {
             self.clients.change(client, bucket, |bucket, now| bucket.take(rate, now))?;
         }
@@ -145,6 +172,25 @@ mod tests {
         tokio::time::advance(Duration::from_millis(400)).await;
         assert_eq!(sent(client(2), Method::GET, 9), 2, "two more in two fifths of a second");
         assert_eq!(rates.admit(client(2), &Method::GET).map_err(|error| error.rate.requests_per_second()), Err(5));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_sent_counts_on_by_the_next_rates() {
+        let first = Rates::new(Some(rate(20)), vec![(Method::POST, rate(2)), (Method::PUT, rate(3))]);
+        let sent = |rates: &Rates, method: Method, count: usize| {
+            (0..count).filter(|_| rates.admit(client(1), &method).is_ok()).count()
+        };
+        assert_eq!((sent(&first, Method::POST, 1), sent(&first, Method::PUT, 1)), (1, 1));
+        // In another order, one of them new, and one gone.
+        let methods = vec![(Method::DELETE, rate(1)), (Method::POST, rate(2))];
+        let second = Rates::new(Some(rate(20)), methods).following(&first);
+        assert_eq!(sent(&second, Method::POST, 2), 1, "one of two was sent before");
+        assert_eq!(sent(&second, Method::DELETE, 2), 1, "nothing that others have sent");
+        assert_eq!(sent(&second, Method::GET, 99), 14, "six of twenty were sent before");
+        let third = Rates::new(Some(rate(10)), Vec::new()).following(&second);
+        assert_eq!(sent(&third, Method::GET, 9), 0, "nothing that was sent is given back");
+        tokio::time::advance(Duration::from_millis(500)).await;
+        assert_eq!(sent(&third, Method::GET, 9), 5, "half a second of the new rate");
     }
 
     #[test]

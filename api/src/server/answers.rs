@@ -228,19 +228,19 @@ impl<B: 'static> Answers<B> {
         Asked { is_head, target, none_match, credentials: (!credentials.is_empty()).then(hash) }
     }
 
-    /// The generation of an answer that the handler is going to be asked for now.
+    /// The generation of an answer that is going to be asked for now. Read it before the rules that it is made by.
     pub(super) fn generation(&self) -> Generation {
         self.live.generation()
     }
 
     /// One of an earlier generation makes room when its place is taken, or with what was not asked for longest.
-    pub(super) fn get(&self, request: &Asked<'_>) -> Option<Arc<Answer<B>>> {
-        self.kept.get(request).filter(|answer| answer.generation == self.generation())
+    pub(super) fn get(&self, request: &Asked<'_>, generation: Generation) -> Option<Arc<Answer<B>>> {
+        self.kept.get(request).filter(|answer| answer.generation == generation)
     }
 
     /// What is known of a request, which counts as seen from now on.
-    pub(super) fn note(&self, request: &Asked<'_>) -> Standing {
-        if self.get(request).is_some() {
+    pub(super) fn note(&self, request: &Asked<'_>, generation: Generation) -> Standing {
+        if self.get(request, generation).is_some() {
             return Standing::Answered;
         }
         // The place and the mark are of different bits. A mark that another request left by chance only has
@@ -336,29 +336,29 @@ mod tests {
             answers.asked(&Plain { is_head: false, target: b"/a", none_match: b"", credentials })
         };
         answers.keep(with(b"Basic a").into(), answer(answers.generation()));
-        assert!(answers.get(&with(b"Basic a")).is_some());
-        assert!(answers.get(&with(b"Basic b")).is_none());
-        assert!(answers.get(&with(b"basic a")).is_none());
-        assert!(answers.get(&with(b"")).is_none());
-        assert_eq!(answers.note(&with(b"")), Standing::First);
+        assert!(answers.get(&with(b"Basic a"), answers.generation()).is_some());
+        assert!(answers.get(&with(b"Basic b"), answers.generation()).is_none());
+        assert!(answers.get(&with(b"basic a"), answers.generation()).is_none());
+        assert!(answers.get(&with(b""), answers.generation()).is_none());
+        assert_eq!(answers.note(&with(b""), answers.generation()), Standing::First);
     }
 
     #[test]
     fn an_answer_is_of_one_request_only() {
         let answers = answers();
-        assert_eq!(answers.note(&plain("/a")), Standing::First);
-        assert_eq!(answers.note(&plain("/a")), Standing::Repeated);
+        assert_eq!(answers.note(&plain("/a"), answers.generation()), Standing::First);
+        assert_eq!(answers.note(&plain("/a"), answers.generation()), Standing::Repeated);
         answers.keep(plain("/a").into(), answer(answers.generation()));
-        assert_eq!(answers.note(&plain("/a")), Standing::Answered);
-        assert!(answers.get(&plain("/a")).is_some());
-        assert!(answers.get(&plain("/a/")).is_none());
-        assert!(answers.get(&Asked { is_head: true, ..plain("/a") }).is_none());
-        assert!(answers.get(&Asked { none_match: b"x", ..plain("/a") }).is_none());
+        assert_eq!(answers.note(&plain("/a"), answers.generation()), Standing::Answered);
+        assert!(answers.get(&plain("/a"), answers.generation()).is_some());
+        assert!(answers.get(&plain("/a/"), answers.generation()).is_none());
+        assert!(answers.get(&Asked { is_head: true, ..plain("/a") }, answers.generation()).is_none());
+        assert!(answers.get(&Asked { none_match: b"x", ..plain("/a") }, answers.generation()).is_none());
         // What is where one text ends and the next begins matters.
         answers.keep(Asked { none_match: b"bc", ..plain("/a") }.into(), answer(answers.generation()));
-        assert!(answers.get(&Asked { none_match: b"c", ..plain("/ab") }).is_none());
+        assert!(answers.get(&Asked { none_match: b"c", ..plain("/ab") }, answers.generation()).is_none());
         answers.forget(&plain("/a"));
-        assert!(answers.get(&plain("/a")).is_none());
+        assert!(answers.get(&plain("/a"), answers.generation()).is_none());
     }
 
     #[test]
@@ -367,12 +367,12 @@ mod tests {
         answers.keep(plain("/a").into(), answer(answers.generation()));
         let begun = answers.generation();
         answers.live.advance();
-        assert!(answers.get(&plain("/a")).is_none(), "kept before");
-        assert_eq!(answers.note(&plain("/a")), Standing::First, "and not counted as there");
+        assert!(answers.get(&plain("/a"), answers.generation()).is_none(), "kept before");
+        assert_eq!(answers.note(&plain("/a"), answers.generation()), Standing::First, "and not counted as there");
         answers.keep(plain("/b").into(), answer(begun));
-        assert!(answers.get(&plain("/b")).is_none(), "begun before, and kept after");
+        assert!(answers.get(&plain("/b"), answers.generation()).is_none(), "begun before, and kept after");
         answers.keep(plain("/a").into(), answer(answers.generation()));
-        assert!(answers.get(&plain("/a")).is_some());
+        assert!(answers.get(&plain("/a"), answers.generation()).is_some());
     }
 
     #[test]

@@ -31,7 +31,6 @@ use super::{
     tls::Tls,
 };
 use crate::{
-    front::Front,
     limits::{Limits, milliseconds, setting, size},
     metrics::{EndCause, Metrics, Protocol},
 };
@@ -44,7 +43,6 @@ pub(super) struct Shared<H: Handler> {
     pub(super) tls: Option<Tls>,
     /// Answers to give again; `None` without that path.
     pub(super) answers: Option<Arc<Answers<H::Body>>>,
-    pub(super) front: Arc<Front>,
 }
 
 /// Serves one connection until it ends.
@@ -159,8 +157,6 @@ impl<H: Handler> Connection<H> {
                 activity: activity.clone(),
                 peer: peer.address,
             }),
-            is_proxy: shared.front.proxies.trusts(peer.client),
-            front: shared.front.clone(),
             peer,
             deliveries,
             multiplexed: protocol == Protocol::Http2,

@@ -13,7 +13,7 @@ use std::{
 use tokio::{
     net::{TcpListener, TcpStream},
     select,
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    sync::watch,
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -22,10 +22,11 @@ use super::{
     Handler,
     connection::{self, Shared},
     live::Live,
+    slots::Slot,
 };
 use crate::{
     health::{Health, Phase},
-    limits::{milliseconds, size},
+    limits::milliseconds,
     metrics::Metrics,
 };
 
@@ -39,18 +40,16 @@ const RETRY_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// in it. The kernel would let it grow to megabytes, which only a long line to the client needs.
 const SAME_HOST_SEND_BYTES: usize = 512 << 10;
 
-/// A listening socket and the slots for its connections.
+/// A listening socket, whose connections are within their limit.
 pub(super) struct Listener {
     socket: TcpListener,
-    slots: Arc<Semaphore>,
     live: Arc<Live>,
     metrics: Arc<Metrics>,
 }
 
 impl Listener {
     pub(super) fn new(socket: TcpListener, live: Arc<Live>, metrics: Arc<Metrics>) -> Self {
-        let slots = Arc::new(Semaphore::new(size(live.limits().connections_max)));
-        Listener { socket, slots, live, metrics }
+        Listener { socket, live, metrics }
     }
 
     pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -96,8 +95,8 @@ impl Listener {
     }
 
     /// The next connection, once there is a slot for it.
-    async fn next(&self) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
-        let slot = self.slots.clone().acquire_owned().await.expect("the semaphore is never closed");
+    async fn next(&self) -> (TcpStream, SocketAddr, Slot) {
+        let slot = self.live.slots.take(|| self.live.limits().connections_max).await;
         let failed = |error: &io::Error| {
             self.metrics.accept_failed();
             tracing::warn!(%error, "a connection could not be accepted");

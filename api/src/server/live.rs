@@ -10,6 +10,7 @@ use std::sync::{
 
 use arc_swap::ArcSwap;
 
+use super::slots::Slots;
 use crate::limits::{LimitError, Limits};
 
 /// Shared by a server, which looks at it, and by whoever exchanges something.
@@ -17,6 +18,7 @@ use crate::limits::{LimitError, Limits};
 pub struct Live {
     limits: ArcSwap<Limits>,
     generation: AtomicU64,
+    pub(super) slots: Arc<Slots>,
 }
 
 /// What tells rules from those before them. An answer is of the generation that was read *before* its request was
@@ -28,18 +30,23 @@ impl Live {
     /// Errors: a limit out of its range.
     pub fn new(limits: Limits) -> Result<Arc<Self>, LimitError> {
         limits.check()?;
-        Ok(Arc::new(Live { limits: ArcSwap::from_pointee(limits), generation: AtomicU64::new(0) }))
+        Ok(Arc::new(Live {
+            limits: ArcSwap::from_pointee(limits),
+            generation: AtomicU64::new(0),
+            slots: Arc::default(),
+        }))
     }
 
     pub fn limits(&self) -> Arc<Limits> {
         self.limits.load_full()
     }
 
-    /// Sets the limits of connections that begin from now on. `connections_max` and `accept_queue_max` stay as they
-    /// were when the server was bound. Errors: a limit out of its range; then nothing changes.
+    /// Sets the limits of connections that begin from now on, and how many there may be; those that are too many
+    /// stay. `accept_queue_max` is the socket's, and stays as it was when the server was bound. Errors: a limit out of its range; then nothing changes.
     pub fn set_limits(&self, limits: Limits) -> Result<(), LimitError> {
         limits.check()?;
         self.limits.store(Arc::new(limits));
+        self.slots.look_again();
         Ok(())
     }
 

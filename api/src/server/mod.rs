@@ -1,7 +1,7 @@
 //! The connection layer: sockets in, requests to a [`Handler`], answers out.
 //!
 //! ```text
-//!   listener     accepts within `connections_max`, drains at a stop
+//!   listener     accepts within `connections_max` (slots), drains at a stop
 //!     connection TLS, protocol choice, supervision          activity  which time limit runs
 //!       socket   counts bytes, cuts stalled clients         timeout   a movable deadline
 //!       shortcut answers given before, without hyper        plain    requests it may answer
@@ -33,6 +33,7 @@ mod request_body;
 mod response_body;
 mod service;
 mod shortcut;
+mod slots;
 mod socket;
 mod streams;
 mod supervisor;
@@ -70,7 +71,18 @@ pub trait Handler: Send + Sync + 'static {
     /// not whole.
     type Body: http_body::Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static;
 
-    fn handle(&self, request: Request<RequestBody>) -> impl Future<Output = Response<Self::Body>> + Send;
+    /// What a request goes by from its head to its end, who its client is included: what is exchanged meanwhile is
+    /// for the next one.
+    type Rules: AsRef<Front> + Send + Sync + Unpin + 'static;
+
+    /// The rules in force. They are asked for once for each request.
+    fn rules(&self) -> Self::Rules;
+
+    fn handle(
+        &self,
+        rules: Self::Rules,
+        request: Request<RequestBody>,
+    ) -> impl Future<Output = Response<Self::Body>> + Send;
 }
 
 /// Who sent a request, and over what; found in the request's extensions.
@@ -105,8 +117,6 @@ pub struct ServerOptions {
     /// Whether answers that handlers say are [`Repeatable`] are given again without asking them. What clients see
     /// is the same either way.
     pub repeats: bool,
-    /// Who stands between clients and us, and what they may ask for.
-    pub front: Arc<Front>,
 }
 
 /// A bound socket with a handler. Nothing is accepted before [`Server::run`].
@@ -121,7 +131,7 @@ impl<H: Handler> Server<H> {
     ///
     /// Errors: an address that cannot be bound. Must be called within a tokio runtime.
     pub fn bind(handler: H, options: ServerOptions) -> io::Result<Self> {
-        let ServerOptions { address, tls, live, metrics, health, repeats, front } = options;
+        let ServerOptions { address, tls, live, metrics, health, repeats } = options;
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         // A restart must not wait for connections of the last run in TIME_WAIT.
         socket.set_reuseaddr(true)?;
@@ -132,7 +142,7 @@ impl<H: Handler> Server<H> {
         let answers = repeats.then(|| Arc::new(Answers::new(live.clone())));
         Ok(Server {
             listener: Listener::new(listening, live.clone(), metrics.clone()),
-            shared: Shared { handler: Arc::new(handler), live, metrics, tls, answers, front },
+            shared: Shared { handler: Arc::new(handler), live, metrics, tls, answers },
             health,
         })
     }

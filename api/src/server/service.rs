@@ -8,7 +8,6 @@ use std::{
     any::Any,
     convert::Infallible,
     future::{Future, poll_fn},
-    net::IpAddr,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
     sync::Arc,
@@ -52,14 +51,20 @@ pub(super) struct Service<H: Handler> {
     pub(super) limits: Arc<Limits>,
     pub(super) observer: Arc<Observer>,
     pub(super) peer: Peer,
-    /// The connection comes from a proxy that is trusted, so that each of its requests says who the client is.
-    pub(super) is_proxy: bool,
-    pub(super) front: Arc<Front>,
     pub(super) deliveries: Arc<Deliveries>,
     /// HTTP/2: answers are complete when their stream took them, not when the socket is flushed.
     pub(super) multiplexed: bool,
     /// Where answers are kept that may be given again on this connection.
     pub(super) answers: Option<Arc<Answers<H::Body>>>,
+}
+
+/// What a request is decided by, taken once with its head.
+struct Begun<R> {
+    rules: R,
+    /// Read before the rules: they are at least as new. `None` where no answers are kept.
+    generation: Option<Generation>,
+    /// What was said of the client could be read.
+    is_readable: bool,
 }
 
 /// Where an answer is to be kept, and of which generation it is going to be.
@@ -77,18 +82,23 @@ impl<H: Handler> Service<H> {
     /// Answers one request. The observation begins before the future runs, so that a request whose
     /// connection ends first is counted as well.
     pub(super) fn call(self: Arc<Self>, mut request: Request<Incoming>) -> Answering<H> {
-        let (peer, is_readable) = match self.peer_of(request.headers()) {
+        let generation = self.answers.as_ref().map(|answers| answers.generation());
+        let rules = self.handler.rules();
+        let front = rules.as_ref();
+        let (peer, is_readable) = match self.peer_of(front, request.headers()) {
             Ok(peer) => (peer, true),
             Err(Unreadable) => (self.peer.clone(), false),
         };
-        let observation = Observation::begin(self.observer.clone(), request.method(), self.told(peer.client));
+        let told = self.is_proxy(front).then_some(peer.client);
+        let observation = Observation::begin(self.observer.clone(), request.method(), told);
+        let begun = Begun { rules, generation, is_readable };
         let audited = Audited::begin(request.method(), request.uri(), peer.client);
         if let Some(audited) = &audited {
             request.extensions_mut().insert(audited.subject());
         }
         request.extensions_mut().insert(peer);
         Box::pin(async move {
-            let response = self.answer(request, observation, is_readable).await;
+            let response = self.answer(request, observation, begun).await;
             if let Some(audited) = audited {
                 audited.answered(response.status());
             }
@@ -97,9 +107,9 @@ impl<H: Handler> Service<H> {
     }
 
     /// Who sends a request with these headers.
-    fn peer_of(&self, headers: &HeaderMap) -> Result<Peer, Unreadable> {
+    fn peer_of(&self, front: &Front, headers: &HeaderMap) -> Result<Peer, Unreadable> {
         let values = |name: &str| headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
-        Ok(match self.seen(values).transpose()? {
+        Ok(match self.seen(front, values).transpose()? {
             None => self.peer.clone(),
             Some(Seen { client, scheme }) => {
                 let Peer { address, client: proxy, scheme: own, certificate, tls_version } = &self.peer;
@@ -115,31 +125,36 @@ impl<H: Handler> Service<H> {
     }
 
     /// What a trusted proxy says of a request, by the values that its header fields have.
-    pub(super) fn seen<'a>(&self, values: impl Fn(&str) -> Vec<&'a [u8]>) -> Option<Result<Seen, Unreadable>> {
-        self.is_proxy.then(|| self.front.proxies.see(self.peer.client, values))
+    pub(super) fn seen<'a>(
+        &self,
+        front: &Front,
+        values: impl Fn(&str) -> Vec<&'a [u8]>,
+    ) -> Option<Result<Seen, Unreadable>> {
+        self.is_proxy(front).then(|| front.proxies.see(self.peer.client, values))
     }
 
-    /// The client, if it is not known from the connection alone.
-    pub(super) fn told(&self, client: IpAddr) -> Option<IpAddr> {
-        self.is_proxy.then_some(client)
+    /// The connection comes from a proxy that is trusted, so that each of its requests says who the client is.
+    pub(super) fn is_proxy(&self, front: &Front) -> bool {
+        front.proxies.trusts(self.peer.client)
     }
 
     async fn answer(
         &self,
         request: Request<Incoming>,
         mut observation: Observation,
-        is_readable: bool,
+        begun: Begun<H::Rules>,
     ) -> Response<ResponseBody<H::Body>> {
         let head = request.method() == Method::HEAD;
+        let Begun { rules, generation, is_readable } = begun;
         let is_ambiguous = !is_readable || is_ambiguous(&request);
-        let (standing, place) = self.standing(&request);
+        let (standing, place) = self.standing(&request, generation);
         let mut request = request.map(|incoming| RequestBody::new(incoming, &self.limits, observation.bytes_in()));
         request.extensions_mut().insert(observation.slot());
         if place.is_some() {
             request.extensions_mut().insert(MayRepeat);
         }
 
-        let mut response = if is_ambiguous { ambiguous() } else { self.handle(request, &observation).await };
+        let mut response = if is_ambiguous { ambiguous() } else { self.handle(rules, request, &observation).await };
         let headers = response.headers_mut();
         headers.insert(DISTRIBUTION_API_VERSION, HeaderValue::from_static("registry/2.0"));
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -160,12 +175,11 @@ impl<H: Handler> Service<H> {
     }
 
     /// What is known of a request, and where its answer is to be kept if it should be.
-    fn standing(&self, request: &Request<Incoming>) -> (Standing, Option<Place>) {
-        let Some(answers) = &self.answers else { return (Standing::First, None) };
+    fn standing(&self, request: &Request<Incoming>, generation: Option<Generation>) -> (Standing, Option<Place>) {
+        let Some((answers, generation)) = self.answers.as_ref().zip(generation) else { return (Standing::First, None) };
         let Some(plain) = Plain::of(request) else { return (Standing::First, None) };
         let asked = answers.asked(&plain);
-        let generation = answers.generation();
-        let standing = answers.note(&asked);
+        let standing = answers.note(&asked, generation);
         (standing, (standing == Standing::Repeated).then(|| Place { key: asked.into(), generation }))
     }
 
@@ -186,8 +200,13 @@ impl<H: Handler> Service<H> {
     }
 
     /// The answer of the handler, or 500 when it panicked.
-    async fn handle(&self, request: Request<RequestBody>, observation: &Observation) -> Response<Option<H::Body>> {
-        match caught(async { self.handler.handle(request).await }).await {
+    async fn handle(
+        &self,
+        rules: H::Rules,
+        request: Request<RequestBody>,
+        observation: &Observation,
+    ) -> Response<Option<H::Body>> {
+        match caught(async { self.handler.handle(rules, request).await }).await {
             Ok(response) => response.map(Some),
             Err(panic) => {
                 self.observer.metrics.panicked();

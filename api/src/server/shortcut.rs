@@ -24,6 +24,7 @@ use super::{
     Handler,
     answers::{Answers, Holds, Repeated},
     date,
+    live::Generation,
     observation::Observation,
     plain::{self, Begin, PLAIN_HEAD_BYTES_MAX, begin},
     preface::{Rewound, Stream},
@@ -55,6 +56,12 @@ pub(super) struct Shortcut<S, H: Handler> {
     stream: Rewound<S>,
     service: Arc<Service<H>>,
     answers: Arc<Answers<H::Body>>,
+    /// The rules of `generation`, or newer ones: they are asked for anew only when it has passed, so that a request
+    /// costs no more than the one look that answers need anyway.
+    rules: H::Rules,
+    generation: Generation,
+    /// By these rules the connection comes from a proxy that is trusted.
+    is_proxy: bool,
     headers_max: usize,
     /// Read and not yet answered: `buffer[begin..end]`.
     buffer: Box<[u8; PLAIN_HEAD_BYTES_MAX]>,
@@ -80,8 +87,13 @@ enum Sending<B> {
 
 impl<S: Stream, H: Handler> Shortcut<S, H> {
     pub(super) fn new(stream: Rewound<S>, service: Arc<Service<H>>, answers: Arc<Answers<H::Body>>) -> Self {
+        let generation = answers.generation();
+        let rules = service.handler.rules();
         Shortcut {
             stream,
+            is_proxy: service.is_proxy(rules.as_ref()),
+            rules,
+            generation,
             headers_max: size(service.limits.headers_max),
             service,
             answers,
@@ -104,6 +116,7 @@ impl<S: Stream, H: Handler> Shortcut<S, H> {
 
     /// Looks at what was read: begins an answer, or says what to do instead.
     fn look(&mut self) -> Look {
+        self.follow();
         let (request, length) = match begin(&self.buffer[self.begin..self.end], self.headers_max) {
             Begin::Plain(request, length) => (request, length),
             Begin::Partial => return Look::ReadMore,
@@ -111,7 +124,7 @@ impl<S: Stream, H: Handler> Shortcut<S, H> {
         };
         let is_head = request.is_head;
         let request = self.answers.asked(&request);
-        let Some(answer) = self.answers.get(&request) else { return Look::HandOver };
+        let Some(answer) = self.answers.get(&request, self.generation) else { return Look::HandOver };
         let Ok(client) = self.client(&self.buffer[self.begin..self.begin + length]) else { return Look::HandOver };
         match answer.lasting.as_ref().map_or(Holds::Yes, |lasting| lasting.holds(client)) {
             Holds::Yes => {}
@@ -121,7 +134,7 @@ impl<S: Stream, H: Handler> Shortcut<S, H> {
                 return Look::HandOver;
             }
         }
-        if let Some(rates) = &self.service.front.rates {
+        if let Some(rates) = &self.rules.as_ref().rates {
             let method = if is_head { Method::HEAD } else { Method::GET };
             // Whoever refuses it asks again; what is refused counts for nothing.
             if rates.admit(client, &method).is_err() {
@@ -133,7 +146,7 @@ impl<S: Stream, H: Handler> Shortcut<S, H> {
             return Look::HandOver;
         };
         let method = if is_head { MethodClass::Head } else { MethodClass::Get };
-        let client = self.service.told(client);
+        let client = self.is_proxy.then_some(client);
         let mut observation = Observation::repeat(self.service.observer.clone(), client, method, answer.route);
         observation.answered(answer.status);
         self.begin += length;
@@ -157,10 +170,24 @@ impl<S: Stream, H: Handler> Shortcut<S, H> {
         Look::Answer
     }
 
+    /// Goes by the rules that are in force now.
+    fn follow(&mut self) {
+        let generation = self.answers.generation();
+        if generation != self.generation {
+            self.generation = generation;
+            self.rules = self.service.handler.rules();
+            self.is_proxy = self.service.is_proxy(self.rules.as_ref());
+        }
+    }
+
     /// Whose request this head is.
     fn client(&self, head: &[u8]) -> Result<IpAddr, Unreadable> {
-        let seen = self.service.seen(|name| plain::values(head, name)).transpose()?;
-        Ok(seen.map_or(self.service.peer.client, |seen| seen.client))
+        let connected = self.service.peer.client;
+        if !self.is_proxy {
+            return Ok(connected);
+        }
+        let front = self.rules.as_ref();
+        front.proxies.see(connected, |name| plain::values(head, name)).map(|seen| seen.client)
     }
 
     /// Reads behind what is there. False at the end of the stream.

@@ -1,12 +1,15 @@
 //! Numbers and sizes: connections and request heads, and what handlers cannot break.
 
-use http::StatusCode;
+use std::sync::Arc;
+
+use http::{Request, StatusCode};
 use http_body_util::BodyExt;
 use orlop_api::{
+    front::Front,
     health::Health,
     limits::Limits,
     metrics::Metrics,
-    server::{Live, Server, ServerOptions},
+    server::{Live, RequestBody, Server, ServerOptions},
 };
 
 use crate::toy::{Running, get, within};
@@ -138,7 +141,11 @@ async fn limits_out_of_range_and_taken_addresses_are_refused() {
     struct Nothing;
     impl orlop_api::server::Handler for Nothing {
         type Body = http_body_util::Empty<bytes::Bytes>;
-        async fn handle(&self, _: http::Request<orlop_api::server::RequestBody>) -> http::Response<Self::Body> {
+        type Rules = Arc<Front>;
+        fn rules(&self) -> Arc<Front> {
+            Arc::default()
+        }
+        async fn handle(&self, _: Arc<Front>, _: Request<RequestBody>) -> http::Response<Self::Body> {
             http::Response::default()
         }
     }
@@ -149,7 +156,6 @@ async fn limits_out_of_range_and_taken_addresses_are_refused() {
         metrics: Metrics::new("test", Vec::new),
         health: Health::new(|| Ok(())),
         repeats: true,
-        front: Default::default(),
     };
     let wrong = Limits { headers_max: 0, ..Limits::default() };
     let error = Live::new(wrong.clone()).err().unwrap();

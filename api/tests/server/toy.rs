@@ -58,12 +58,20 @@ pub struct Gate {
     pub changed: AtomicBool,
 }
 
-struct Toy(Arc<Gate>);
+struct Toy {
+    gate: Arc<Gate>,
+    front: Arc<Front>,
+}
 
 impl Handler for Toy {
     type Body = ToyBody;
+    type Rules = Arc<Front>;
 
-    async fn handle(&self, request: Request<RequestBody>) -> Response<ToyBody> {
+    fn rules(&self) -> Arc<Front> {
+        self.front.clone()
+    }
+
+    async fn handle(&self, _: Arc<Front>, request: Request<RequestBody>) -> Response<ToyBody> {
         request.extensions().get::<RouteSlot>().unwrap().set(RouteClass::Base);
         let peer = request.extensions().get::<Peer>().unwrap().clone();
         match request.uri().path() {
@@ -83,12 +91,12 @@ impl Handler for Toy {
                 text("slow")
             }
             "/gated" => {
-                self.0.entered.add_permits(1);
-                self.0.open.acquire().await.unwrap().forget();
+                self.gate.entered.add_permits(1);
+                self.gate.open.acquire().await.unwrap().forget();
                 text("gated")
             }
             "/smuggled" => {
-                self.0.smuggled.fetch_add(1, Ordering::SeqCst);
+                self.gate.smuggled.fetch_add(1, Ordering::SeqCst);
                 text("smuggled")
             }
             _ => status(StatusCode::NOT_FOUND),
@@ -102,7 +110,7 @@ impl Toy {
         let length = response.body().size_hint().exact().expect("a known length");
         response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
         if request.extensions().get::<MayRepeat>().is_some() {
-            let again = Again { gate: self.0.clone(), path: request.uri().path().to_owned() };
+            let again = Again { gate: self.gate.clone(), path: request.uri().path().to_owned() };
             response.extensions_mut().insert(Repeatable::<ToyBody>(Arc::new(again)));
         }
         response
@@ -235,9 +243,8 @@ impl Running {
             metrics: metrics.clone(),
             health: health.clone(),
             repeats: true,
-            front: Arc::new(front),
         };
-        let server = Server::bind(Toy(gate.clone()), options).unwrap();
+        let server = Server::bind(Toy { gate: gate.clone(), front: Arc::new(front) }, options).unwrap();
         let address = server.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(server.run(async {

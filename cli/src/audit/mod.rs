@@ -7,7 +7,8 @@
 //!     v writer   a thread: appends, finds a file that was moved away
 //! ```
 //!
-//! What has become true: a request never waits for the disk that the audit log is on.
+//! What has become true: a request never waits for the disk that the audit log is on. The file can be exchanged: lines
+//! that were there before are in the old one.
 
 mod line;
 mod queue;
@@ -15,16 +16,17 @@ mod writer;
 
 use std::{
     io,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, OnceLock},
     time::Duration,
 };
 
-use tracing::{Event, Subscriber, level_filters::LevelFilter};
-use tracing_subscriber::{Layer, filter::Targets, layer::Context, registry::LookupSpan};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::{Layer, layer::Context, registry::LookupSpan};
 
 pub use self::queue::Counts;
-use self::{line::Line, queue::Queue};
+use self::{line::Line, queue::Queue, writer::Output};
+use crate::log_switch::Switch;
 
 /// Removals: they are in the ordinary log as well.
 pub const REMOVALS: &str = "audit";
@@ -35,32 +37,70 @@ pub const REQUESTS: &str = "orlop_api::audit";
 /// How long the end of the process waits for the last lines.
 const FLUSH_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// The queue of this process, if it has an audit log.
+/// The lines of this process.
 static QUEUE: OnceLock<Arc<Queue>> = OnceLock::new();
 
-/// Opens the file and starts to write what arrives at the layer. Call once.
-/// Errors: the file cannot be opened for appending.
-pub fn start<S>(path: &Path) -> io::Result<impl Layer<S> + use<S>>
+/// Set once there is a thread that writes.
+static IS_WRITTEN: OnceLock<()> = OnceLock::new();
+
+/// The audit log, if there is one at the moment.
+pub struct Log {
+    is_on: Switch,
+}
+
+/// A file that is open, with a thread that can write to it.
+pub struct Opened(Output);
+
+/// What takes the lines of this process, and what says where they go; nowhere at first. Call once.
+pub fn layer<S>() -> (impl Layer<S> + use<S>, Log)
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
 {
-    let queue = Arc::<Queue>::default();
-    writer::start(path, queue.clone())?;
-    let _ = QUEUE.set(queue.clone());
-    let targets = Targets::new().with_target(REMOVALS, LevelFilter::INFO).with_target(REQUESTS, LevelFilter::INFO);
-    Ok(Audit { queue }.with_filter(targets))
+    let is_on = Switch::of(&[REMOVALS, REQUESTS]);
+    (Audit { queue: queue().clone() }.with_filter(is_on.clone()), Log { is_on })
+}
+
+/// Errors: the file cannot be opened for appending.
+pub fn open(path: &Path) -> io::Result<Opened> {
+    let output = Output::open(path)?;
+    if IS_WRITTEN.get().is_none() {
+        writer::start(queue().clone())?;
+        let _ = IS_WRITTEN.set(());
+    }
+    Ok(Opened(output))
+}
+
+impl Log {
+    /// The file, if there is one.
+    pub fn path(&self) -> Option<PathBuf> {
+        queue().path()
+    }
+
+    /// Lines go there from now on.
+    pub fn exchange(&self, Opened(output): Opened) {
+        queue().exchange(Some(output));
+        self.is_on.turn(true);
+    }
+
+    /// There is none any more.
+    pub fn close(&self) {
+        self.is_on.turn(false);
+        queue().exchange(None);
+    }
 }
 
 /// Waits until all lines are written, for a while.
 pub fn flush() {
-    if let Some(queue) = QUEUE.get() {
-        queue.flush(FLUSH_TIME_MAX);
-    }
+    queue().flush(FLUSH_TIME_MAX);
 }
 
-/// Lines written and lost so far, if there is an audit log.
+/// Lines written and lost so far, if there has been an audit log.
 pub fn counts() -> Option<Counts> {
-    QUEUE.get().map(|queue| queue.counts())
+    IS_WRITTEN.get().map(|()| queue().counts())
+}
+
+fn queue() -> &'static Arc<Queue> {
+    QUEUE.get_or_init(Arc::default)
 }
 
 struct Audit {

@@ -2,9 +2,12 @@
 
 use std::{
     collections::VecDeque,
+    path::PathBuf,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
+
+use super::writer::Output;
 
 /// Lines that wait at most, of some 300 bytes each.
 pub const LINES_MAX: usize = 16_384;
@@ -15,6 +18,13 @@ pub struct Counts {
     pub written: u64,
     /// Dropped because the queue was full or the file could not be written.
     pub lost: u64,
+}
+
+/// What the writer does next.
+pub enum Work {
+    Lines(VecDeque<String>),
+    /// What comes from now on is for this one; `None`: for nobody.
+    Output(Option<Output>),
 }
 
 /// Between those who have something to say and the thread that writes it down.
@@ -32,6 +42,10 @@ pub struct Queue {
 #[derive(Default)]
 struct State {
     lines: VecDeque<String>,
+    /// Another output, after so many of these lines.
+    next: Option<(usize, Option<Output>)>,
+    /// The file of lines that come now.
+    path: Option<PathBuf>,
     /// The writer has taken lines and has not said what became of them.
     is_writing: bool,
     counts: Counts,
@@ -52,14 +66,35 @@ impl Queue {
         }
     }
 
-    /// Waits for lines and takes all there are.
-    pub fn take(&self) -> VecDeque<String> {
+    /// Lines from now on are for another output, or for none.
+    pub fn exchange(&self, output: Option<Output>) {
         let mut state = self.state();
-        while state.lines.is_empty() {
+        state.path = output.as_ref().map(|output| output.path().to_owned());
+        state.next = Some((state.lines.len(), output));
+        self.filled.notify_one();
+    }
+
+    pub fn path(&self) -> Option<PathBuf> {
+        self.state().path.clone()
+    }
+
+    /// Waits for something to do, and takes all the lines there are for the same output.
+    pub fn take(&self) -> Work {
+        let mut state = self.state();
+        while state.lines.is_empty() && state.next.is_none() {
             state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+        let before = match state.next.take() {
+            Some((0, output)) => return Work::Output(output),
+            Some((before, output)) => {
+                state.next = Some((0, output));
+                before
+            }
+            None => state.lines.len(),
+        };
         state.is_writing = true;
-        std::mem::take(&mut state.lines)
+        let later = state.lines.split_off(before);
+        Work::Lines(std::mem::replace(&mut state.lines, later))
     }
 
     /// What became of lines that were taken.
@@ -74,15 +109,15 @@ impl Queue {
         self.settled.notify_all();
     }
 
-    /// Waits for lines that were lost and not told of yet. Gives how many.
-    pub fn lost(&self) -> u64 {
+    /// Waits for lines that were lost and not told of yet. Gives how many, and the file of those that come now.
+    pub fn lost(&self) -> (u64, Option<PathBuf>) {
         let mut state = self.state();
         while state.counts.lost == state.told {
             state = self.alarm.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         let lost = state.counts.lost - state.told;
         state.told = state.counts.lost;
-        lost
+        (lost, state.path.clone())
     }
 
     pub fn counts(&self) -> Counts {
@@ -105,6 +140,13 @@ impl Queue {
 mod tests {
     use super::*;
 
+    fn taken(queue: &Queue) -> VecDeque<String> {
+        match queue.take() {
+            Work::Lines(lines) => lines,
+            Work::Output(_) => panic!("another output"),
+        }
+    }
+
     #[test]
     fn a_full_queue_drops_and_counts() {
         let queue = Queue::default();
@@ -112,14 +154,32 @@ mod tests {
             queue.push(number.to_string());
         }
         assert_eq!(queue.counts(), Counts { written: 0, lost: 7 });
-        assert_eq!(queue.lost(), 7);
-        let taken = queue.take();
-        assert_eq!((taken.len(), taken[0].as_str()), (LINES_MAX, "0"), "the oldest stay");
+        assert_eq!(queue.lost(), (7, None));
+        let lines = taken(&queue);
+        assert_eq!((lines.len(), lines[0].as_str()), (LINES_MAX, "0"), "the oldest stay");
         queue.push("more".to_owned());
         queue.done(Counts { written: 10, lost: 3 });
-        assert_eq!((queue.counts(), queue.lost()), (Counts { written: 10, lost: 10 }, 3));
-        assert_eq!(queue.take(), ["more"]);
+        assert_eq!((queue.counts(), queue.lost().0), (Counts { written: 10, lost: 10 }, 3));
+        assert_eq!(taken(&queue), ["more"]);
         queue.done(Counts { written: 1, lost: 0 });
         queue.flush(Duration::MAX);
+    }
+
+    #[test]
+    fn lines_stay_with_the_output_of_their_time() {
+        let directory = tempfile::tempdir().expect("a scratch directory");
+        let path = directory.path().join("audit.log");
+        let queue = Queue::default();
+        queue.push("1".to_owned());
+        queue.push("2".to_owned());
+        queue.exchange(Some(Output::open(&path).expect("opens")));
+        queue.push("3".to_owned());
+        assert_eq!(queue.path(), Some(path.clone()));
+        assert_eq!(taken(&queue), ["1", "2"]);
+        let Work::Output(Some(output)) = queue.take() else { panic!("lines") };
+        assert_eq!(output.path(), path);
+        queue.exchange(None);
+        assert_eq!(taken(&queue), ["3"], "before it was closed");
+        assert!(matches!(queue.take(), Work::Output(None)) && queue.path().is_none());
     }
 }

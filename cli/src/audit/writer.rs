@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use super::queue::{Counts, Queue};
+use super::queue::{Counts, Queue, Work};
 
 /// Bytes written at once, about: less for a line of its own, more by the last line.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -19,22 +19,26 @@ const CHUNK_BYTES: usize = 64 << 10;
 /// How often lost lines are told of at most.
 const ALARM_PERIOD: Duration = Duration::from_secs(10);
 
-/// Opens the file and starts the thread, and one that tells of lost lines: the first may be stuck in
-/// a write that never ends.
-pub fn start(path: &Path, queue: Arc<Queue>) -> io::Result<()> {
-    let mut output = Output { path: path.to_owned(), file: Some(open(path)?), is_cut: false };
+/// Starts the thread, and one that tells of lost lines: the first may be stuck in a write that never ends.
+/// Errors: the system has no thread.
+pub fn start(queue: Arc<Queue>) -> io::Result<()> {
     let lines = queue.clone();
     let write = move || {
+        let mut output: Option<Output> = None;
         loop {
-            let outcome = output.write(&lines.take());
-            lines.done(outcome);
+            match (lines.take(), &mut output) {
+                (Work::Lines(texts), Some(output)) => lines.done(output.write(&texts)),
+                // Said while it was being closed.
+                (Work::Lines(_), None) => lines.done(Counts::default()),
+                (Work::Output(next), _) => output = next,
+            }
         }
     };
     thread::Builder::new().name("audit".to_owned()).spawn(write)?;
-    let path = path.to_owned();
     let warn = move || {
         loop {
-            let lost = queue.lost();
+            let (lost, path) = queue.lost();
+            let path = path.as_deref().unwrap_or(Path::new("-"));
             tracing::error!(lost, path = %path.display(), "lines of the audit log were lost; is its disk full or dead?");
             thread::sleep(ALARM_PERIOD);
         }
@@ -48,7 +52,8 @@ fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).mode(0o600).open(path)
 }
 
-struct Output {
+/// The file of the log.
+pub struct Output {
     path: PathBuf,
     /// None after a failure: it is opened again.
     file: Option<File>,
@@ -57,6 +62,15 @@ struct Output {
 }
 
 impl Output {
+    /// Errors: it cannot be opened for appending.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        Ok(Output { path: path.to_owned(), file: Some(open(path)?), is_cut: false })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     fn write(&mut self, lines: &VecDeque<String>) -> Counts {
         let mut counts = Counts::default();
         let mut chunk = String::new();
@@ -114,7 +128,7 @@ mod tests {
     use super::*;
 
     fn output(path: &Path) -> Output {
-        Output { path: path.to_owned(), file: Some(open(path).expect("opens")), is_cut: false }
+        Output::open(path).expect("opens")
     }
 
     fn lines(texts: &[&str]) -> VecDeque<String> {

@@ -73,8 +73,8 @@ pub const ROWS: &[Row] = &[
     row("storage.dedupe", True, Live, "Every blob is stored once."),
     row("storage.commit", True, Live, "Nothing is acknowledged before it is on disk."),
     row("storage.io", BACKENDS, Restart, "How the disk is read and written."),
-    row("storage.inlineBytesMax", Bytes, Restart, "Content up to this size is kept in the index; at most 1 MiB."),
-    row("storage.blobBytesMax", Bytes, Restart, "The largest blob."),
+    row("storage.inlineBytesMax", Bytes, Live, "Content up to this size is kept in the index; at most 1 MiB."),
+    row("storage.blobBytesMax", Bytes, Live, "The largest blob."),
     row("storage.reserveBytes", Bytes, Restart, "What pushes leave free on the disk."),
     row("storage.cacheBytes", Bytes, Restart, "Memory for the blocks of the index."),
     row("storage.hotBytes", Bytes, Restart, "Memory for what is pulled again and again; 0 for none."),
@@ -85,7 +85,7 @@ pub const ROWS: &[Row] = &[
     row("storage.gcInterval", Duration, Live, "From the end of a collection to the next; \"0\": one after the start."),
     row("storage.gcTimeWindow", Text, Live, "The part of the day, in UTC, for collections, such as \"01:00-08:00\"."),
     row("storage.gcLease", Duration, Live, "How long whoever was told that content is there can rely on it."),
-    row("storage.maxRepos", Whole, Restart, "The most repositories; 0 for no limit."),
+    row("storage.maxRepos", Whole, Live, "The most repositories; 0 for no limit."),
     row("http.address", Text, Restart, "Host name or IP address to listen on."),
     row("http.port", Port, Restart, "Port to listen on; 0 takes a free one."),
     row("http.realm", Text, Live, "What people are shown when they are asked for a password."),
@@ -101,11 +101,11 @@ pub const ROWS: &[Row] = &[
         "File with the keys of sessions; without it they end with the process.",
     ),
     row("http.auth.secureSession", Flag, Live, "Cookies are for TLS only, also where a proxy ends it."),
-    row("http.allowOrigin", Text, Restart, "Pages of which origins may read answers."),
+    row("http.allowOrigin", Text, Live, "Pages of which origins may read answers."),
     row("http.sharedUploads", Flag, Live, "Uploads belong to their repository, and not to whoever began them."),
-    row("http.trustedProxies", Texts, Restart, "Addresses and networks of proxies that are believed."),
-    row("http.forwardedHeader", HEADERS, Restart, "The field in which proxies say who the client is."),
-    row("http.basePath", Text, Restart, "The path that all routes are below, such as \"/registry\"."),
+    row("http.trustedProxies", Texts, Live, "Addresses and networks of proxies that are believed."),
+    row("http.forwardedHeader", HEADERS, Live, "The field in which proxies say who the client is."),
+    row("http.basePath", Text, Live, "The path that all routes are below, such as \"/registry\"."),
     row("http.readTimeout", Duration, Live, "Time a client may take to send more of a request."),
     row("http.writeTimeout", Duration, Live, "Time a client may take to accept more of an answer."),
     row("http.compat", COMPAT, Live, "Docker's media types, which are always accepted."),
@@ -114,9 +114,9 @@ pub const ROWS: &[Row] = &[
     row("http.tls.key", Path, Live, "Private key of the certificate, PEM."),
     row("http.tls.cacert", Path, Live, "Authorities of the certificates that clients may show, PEM."),
     row("log.level", LEVELS, Live, "The least severe lines that are written."),
-    row("log.output", Path, Restart, "File that log lines are appended to; standard output without it."),
-    row("log.audit", Path, Restart, "File for who changed what; none without it."),
-    row("log.access", Path, Restart, "File for requests; without it they are in the log."),
+    row("log.output", Path, Live, "File that log lines are appended to; standard output without it."),
+    row("log.audit", Path, Live, "File for who changed what; none without it."),
+    row("log.access", Path, Live, "File for requests; without it they are in the log."),
     row("extensions.mgmt.enable", Flag, Live, "The ways to log in are always told."),
     row("extensions.apikey.enable", Flag, Live, "Has no effect; the key is http.auth.apikey."),
     row("extensions.metrics.enable", True, Live, "Metrics are always counted."),
@@ -133,7 +133,7 @@ pub const TREE_ROWS: &[TreeRow] = &[
     TreeRow {
         path: "storage.quotas",
         schema: trees::quotas,
-        effect: Restart,
+        effect: Live,
         about: "How many bytes repositories may have.",
     },
     TreeRow {
@@ -171,13 +171,13 @@ pub const TREE_ROWS: &[TreeRow] = &[
     TreeRow {
         path: "http.ratelimit",
         schema: trees::rate_limit,
-        effect: Restart,
+        effect: Live,
         about: "How many requests of a client are answered in a second.",
     },
 ];
 
 /// Limits that a running server cannot change.
-const FIXED_LIMITS: [&str; 2] = ["connections_max", "accept_queue_max"];
+const FIXED_LIMITS: [&str; 1] = ["accept_queue_max"];
 
 /// What is said of the key at this path, in its documented spelling.
 pub fn row_of(path: &str) -> &'static Row {

@@ -195,11 +195,6 @@ impl Config {
         if self.access.options.certificates.is_some() && self.tls.cacert.is_none() {
             return Err(format!("\"{}\" needs \"http.tls.cacert\" beside it", mtls::KEY));
         }
-        #[cfg(feature = "auth")]
-        if self.access.browser.has_providers() && !self.front.base_path.as_str().is_empty() {
-            // Providers send browsers back to a path that begins at the origin.
-            return Err("\"http.auth.openid\" does not go together with \"http.basePath\"; leave one out".to_owned());
-        }
         if self.tls.cacert.is_some() && self.tls.cert.is_none() {
             return Err("\"http.tls.cacert\" needs \"http.tls.cert\" and \"http.tls.key\" beside it".to_owned());
         }

@@ -575,3 +575,33 @@ fn every_example_is_accepted() {
     }
     assert!(count >= 4, "only {count} examples");
 }
+
+#[test]
+#[cfg(all(feature = "ldap", feature = "openid", feature = "bearer", feature = "conditions"))]
+fn every_way_to_log_in_has_a_commented_example() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+    for (name, key) in [
+        ("htpasswd", "http.auth.htpasswd.path"),
+        ("ldap", "http.auth.ldap"),
+        ("openid", "http.auth.openid.providers.oidc.issuer"),
+        ("github", "http.auth.openid.providers.github"),
+        ("api-keys", "http.auth.apikey"),
+        ("bearer", "http.auth.bearer.realm"),
+        ("workload-identity", "http.auth.bearer.oidc"),
+        ("client-certificates", "http.auth.mtls"),
+        ("access-control", "http.accessControl.repositories"),
+        ("conditions", "http.accessControl.adminPolicy.conditions"),
+        ("proxy", "http.basePath"),
+    ] {
+        let path = folder.join(name).with_extension("yaml");
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let comments = text.lines().filter(|line| line.trim_start().starts_with("# ")).count();
+        assert!(text.starts_with("# ") && comments > 3, "{name} says too little");
+        let config = Config::load(Some(&path), Flags::default()).unwrap_or_else(|error| panic!("{error}"));
+        assert!(config.notes.is_empty(), "{name}: {:?}", config.notes);
+        let found = key.split('.').try_fold(&config.document, |value, name| {
+            value.object().ok()?.iter().find(|(key, _)| key == name).map(|(_, value)| value)
+        });
+        assert!(found.is_some(), "{name} has no {key}");
+    }
+}

@@ -73,11 +73,11 @@ impl Engine {
             Ok((Arc::new(file), size))
         })
         .await?;
-        let max = store.options.blob_bytes_max;
+        let max = store.allowed.blob_bytes_max();
         if size > max {
             return Err(Error::TooLarge { what: "content", max });
         }
-        if size <= store.options.inline_bytes_max as u64 {
+        if size <= store.allowed.inline_bytes_max() as u64 {
             let content = blocking(move || read_small(&file, size)).await?;
             return Ok(Adopted { sealed: self.seal_bytes(expected, content).await?, taken: Taken::Inline });
         }

@@ -157,7 +157,7 @@ impl Intake {
     /// `taken` is told after each part.
     pub async fn append(&mut self, whose: Whose<'_>, mut bytes: &[u8], mut taken: impl FnMut(u64)) -> Result<()> {
         let store = whose.store;
-        let max = store.options.blob_bytes_max;
+        let max = store.allowed.blob_bytes_max();
         if self.offset.saturating_add(bytes.len() as u64) > max {
             return Err(Error::TooLarge { what: "content", max });
         }
@@ -228,7 +228,7 @@ impl Intake {
 
     async fn room(&mut self, store: &Store, wanted: usize) -> Result<usize> {
         if let Sink::Memory(content) = &self.sink {
-            let inline_max = store.options.inline_bytes_max;
+            let inline_max = store.allowed.inline_bytes_max();
             let total = (content.len() + wanted).max(usize::try_from(self.expected).unwrap_or(usize::MAX));
             if total <= inline_max {
                 return Ok(wanted);

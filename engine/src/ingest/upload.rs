@@ -59,7 +59,7 @@ impl Upload {
     /// Tells what is known before the bytes come: the total size of the upload and its digest.
     /// Space is reserved, and content that the store has already is hashed but not written again.
     pub async fn announce(&mut self, total: Option<u64>, digest: Option<Digest>) -> Result<()> {
-        let max = self.store.options.blob_bytes_max;
+        let max = self.store.allowed.blob_bytes_max();
         if total.is_some_and(|total| total > max) {
             return Err(Error::TooLarge { what: "content", max });
         }

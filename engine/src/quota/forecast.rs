@@ -18,10 +18,11 @@ impl Engine {
     /// Errors: `TooManyNamespaces`, `OverQuota`.
     pub async fn room_for(&self, namespace: &Namespace, bytes: u64, digest: Option<&Digest>) -> Result<()> {
         let store = self.store();
-        if store.options.namespaces_max.is_some() {
+        let counted = store.allowed.counted();
+        if counted.namespaces_max.is_some() {
             room_for_namespace(store, namespace).await?;
         }
-        if store.options.quotas.is_empty() {
+        if counted.quotas.is_empty() {
             return Ok(());
         }
         for prefix in prefixes(namespace) {

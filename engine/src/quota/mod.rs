@@ -9,11 +9,13 @@
 //! every quota above a namespace must have room. Lowering one below what is used refuses more and
 //! takes nothing away.
 
+mod change;
 mod forecast;
 mod ledger;
 mod opening;
 mod survey;
 
+pub(crate) use change::{limit_namespaces, replace};
 pub(crate) use ledger::{admit, dismiss, grow, shrink};
 pub(crate) use opening::prepare;
 pub(crate) use survey::sizes;

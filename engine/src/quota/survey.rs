@@ -63,7 +63,8 @@ impl Engine {
     /// that it left memory is missing.
     pub fn quotas(&self) -> Vec<QuotaUse> {
         let store = self.store();
-        let known = store.options.quotas.iter().filter_map(|quota| {
+        let counted = store.allowed.counted();
+        let known = counted.quotas.iter().filter_map(|quota| {
             match store.index.get_cached(Table::Sizes, &keys::quota(&quota.prefix)) {
                 Ok(Cached::Known(Some(value))) => used(quota.prefix.clone(), &value).ok(),
                 _ => None,

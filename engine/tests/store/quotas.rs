@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use orlop_engine::{
-    Batch, Digest, Edge, Engine, Error, Options, Quota, Removal, Result, check,
+    Allowances, Batch, Digest, Edge, Engine, Error, Options, Quota, Removal, Result, check,
     index::{Changes, Durability, Index, MemoryIndex, Table},
     io::SimDisk,
 };
@@ -198,11 +198,48 @@ async fn the_checker_finds_wrong_sums_and_pulls_of_nothing() {
     }
 }
 
-/// One step of a random history: push, or take out, content of a namespace.
+async fn allow(engine: &Engine, options: &Options) {
+    engine.allow(Allowances::from(options)).await.expect("allowed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_may_be_stored_changes_while_the_store_is_open() {
+    let root = tempfile::tempdir().expect("a directory");
+    let engine = open(root.path(), &with(&[("", 1000), ("team", 1000)], None)).await;
+    for (ns, len) in [("team", 10), ("team/a", 200), ("teams", 300), ("b", 40)] {
+        try_push(&engine, ns, &content(len, usize::try_from(len).expect("small"))).await.expect("it fits");
+    }
+    let next = with(&[("team", 210), ("team/a", 500), ("b", 40)], Some(4));
+    allow(&engine, &next).await;
+    let uses =
+        |uses: &[(&str, u64)]| uses.iter().map(|(prefix, used)| ((*prefix).to_owned(), *used)).collect::<Vec<_>>();
+    assert_eq!(used(&engine), uses(&[("team", 210), ("team/a", 200), ("b", 40)]), "known, and summed up");
+    assert!(is_over(&try_push(&engine, "team/a", b"x").await, "team"), "lowered");
+    assert!(is_over(&engine.room_for(&namespace("b"), 1, None).await, "b"));
+    assert!(try_push(&engine, "teams", &content(7, 2000)).await.is_ok(), "the one for all is gone");
+    assert!(matches!(try_push(&engine, "fifth", b"x").await, Err(Error::TooManyNamespaces { max: 4 })));
+    allow(&engine, &with(&[("team", 300)], Some(5))).await;
+    assert!(try_push(&engine, "fifth", b"x").await.is_ok(), "four are counted still");
+    assert!(matches!(try_push(&engine, "sixth", b"x").await, Err(Error::TooManyNamespaces { max: 5 })));
+    assert!(try_push(&engine, "team/a", b"x").await.is_ok(), "raised");
+    allow(&engine, &Options { blob_bytes_max: 100, inline_bytes_max: 10, ..with(&[], None) }).await;
+    assert!(matches!(try_push(&engine, "b", &content(9, 101)).await, Err(Error::TooLarge { max: 100, .. })));
+    assert!(try_push(&engine, "b", &content(9, 100)).await.is_ok(), "a file now");
+    assert!(try_push(&engine, "sixth", b"x").await.is_ok() && used(&engine).is_empty());
+
+    let many = (0..=orlop_engine::QUOTAS_MAX).map(|at| Quota { prefix: format!("p{at}"), bytes: 1 }).collect();
+    let many = engine.allow(Allowances { quotas: many, ..Allowances::from(&next) }).await;
+    assert!(matches!(many, Err(Error::TooLarge { what: "quotas", .. })), "{many:?}");
+    assert!(used(&engine).is_empty(), "nothing has changed");
+    close_and_check(engine, root.path()).await;
+}
+
+/// One step of a random history: push, or take out, content of a namespace; or other quotas, and back.
 #[derive(Debug, Clone)]
 enum Step {
     Push(usize, u64),
     Remove(usize, u64),
+    Change,
 }
 
 const NAMESPACES: [&str; 4] = ["a", "a/b", "a/b/c", "ab"];
@@ -210,8 +247,12 @@ const NAMESPACES: [&str; 4] = ["a", "a/b", "a/b/c", "ab"];
 /// Sizes and quotas against sums over a map, through restarts with other quotas.
 #[test]
 fn sums_are_those_of_a_model() {
-    let step = (0..4usize, 0..6u64, any::<bool>());
-    let step = step.prop_map(|(ns, size, push)| if push { Step::Push(ns, size) } else { Step::Remove(ns, size) });
+    let step = (0..4usize, 0..6u64, 0..8u8);
+    let step = step.prop_map(|(ns, size, kind)| match kind {
+        0 => Step::Change,
+        1..=4 => Step::Push(ns, size),
+        _ => Step::Remove(ns, size),
+    });
     let history = proptest::collection::vec(step, 1..40);
     let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::with_cases(24) });
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("threads");
@@ -248,6 +289,11 @@ async fn check_history(history: &[Step], max: u64) {
                 let batch = Batch::new(namespace(NAMESPACES[*ns])).remove(sha256(&bytes), Removal::Always);
                 let removed = engine.commit(batch).await.is_ok();
                 assert_eq!(removed, model.remove(&(*ns, *size)).is_some());
+            }
+            Step::Change => {
+                allow(&engine, &with(&[("", 1 << 20), ("a/b", 5)], Some(9))).await;
+                assert_eq!(used(&engine)[0].1, sum(&model, &[0, 1, 2, 3]), "{history:?}");
+                allow(&engine, &options).await;
             }
         }
         if at % 16 == 15 {

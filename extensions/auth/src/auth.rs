@@ -132,6 +132,7 @@ impl Auth {
             sessions,
             is_secure: options.secure_sessions,
             external_url: options.external_url.clone(),
+            base_path: options.base_path.clone(),
             #[cfg(feature = "openid")]
             providers: options.providers,
         };

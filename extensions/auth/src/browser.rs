@@ -23,6 +23,7 @@ use serde_json::json;
 use crate::openid::Providers;
 use crate::{
     challenge::Origin,
+    cookie::Site,
     credentials::Credentials,
     evidence::{Evidence, Extent, Source},
     sessions::{self, Login, Session, Sessions},
@@ -40,6 +41,8 @@ pub struct Browser {
     /// Cookies are for TLS only, also where a proxy ends it.
     pub is_secure: bool,
     pub external_url: Option<Origin>,
+    /// The path that all routes are below; empty, or such as `/registry`.
+    pub base_path: String,
     #[cfg(feature = "openid")]
     pub providers: Option<Providers>,
 }
@@ -90,7 +93,7 @@ impl Browser {
         if !is_interface(head) || answer.contains_key(SET_COOKIE) {
             return;
         }
-        let is_secure = self.is_secure(head);
+        let site = self.site(head);
         let by_password = match subject.evidence::<Evidence>() {
             None => true,
             Some(evidence) => {
@@ -101,9 +104,9 @@ impl Browser {
         if let Some(user) = subject.name().filter(|_| has_password && brings_password(head)) {
             let secret = secret_of(user);
             let login = Login { user, groups: subject.groups(), provider: "", password: secret.as_deref() };
-            self.sessions.begin(login, &head.headers, is_secure, answer);
+            self.sessions.begin(login, &head.headers, site, answer);
         } else if sessions::is_brought(&head.headers) && matches!(self.session(head, vouches), Ok(None)) {
-            sessions::forget(is_secure, answer);
+            sessions::forget(site, answer);
         }
     }
 
@@ -131,14 +134,14 @@ impl Browser {
         if let Some(session) = session {
             self.sessions.end(&session);
         }
-        sessions::forget(self.is_secure(head), answer.headers_mut());
+        sessions::forget(self.site(head), answer.headers_mut());
         answer
     }
 
     /// Where the provider of a session ends its own.
     #[cfg(feature = "openid")]
     fn end_session_url(&self, session: &Session, head: &Parts) -> Option<String> {
-        self.providers.as_ref()?.end_session_url(&session.provider, &self.origin(head)?)
+        self.providers.as_ref()?.end_session_url(&session.provider, &self.home(head)?)
     }
 
     #[cfg(not(feature = "openid"))]
@@ -146,15 +149,18 @@ impl Browser {
         None
     }
 
-    /// Where the browser sees the registry: the configured address, or that of the request.
+    /// Where the browser sees the registry: the configured address, or that of the request, with the path that all
+    /// of it is below.
     #[cfg(feature = "openid")]
-    pub fn origin(&self, head: &Parts) -> Option<String> {
-        crate::challenge::origin(head, self.external_url.as_ref())
+    pub fn home(&self, head: &Parts) -> Option<String> {
+        Some(crate::challenge::origin(head, self.external_url.as_ref())? + &self.base_path)
     }
 
-    pub fn is_secure(&self, head: &Parts) -> bool {
+    /// For whom cookies are that are given in answer to this.
+    pub fn site(&self, head: &Parts) -> Site<'_> {
         let has_tls = head.extensions.get::<Peer>().is_some_and(|peer| peer.scheme == Scheme::HTTPS);
-        self.is_secure || has_tls || self.external_url.as_ref().is_some_and(Origin::is_https)
+        let is_secure = self.is_secure || has_tls || self.external_url.as_ref().is_some_and(Origin::is_https);
+        Site { base_path: &self.base_path, is_secure }
     }
 }
 

@@ -7,6 +7,22 @@ use http::{HeaderMap, HeaderValue, header::COOKIE};
 /// The longest field in bytes that is looked at.
 const FIELD_BYTES_MAX: usize = 64 << 10;
 
+/// Which requests browsers send cookies with.
+#[derive(Clone, Copy)]
+pub struct Site<'a> {
+    /// The path that the registry is below; empty if it has the host for itself.
+    pub base_path: &'a str,
+    /// Over TLS only.
+    pub is_secure: bool,
+}
+
+impl<'a> Site<'a> {
+    /// The path of cookies for all of the registry, and for nothing beside it (RFC 6265 section 5.1.4).
+    pub fn path(self) -> &'a str {
+        if self.base_path.is_empty() { "/" } else { self.base_path }
+    }
+}
+
 /// A cookie that is given to a browser.
 pub struct Cookie<'a> {
     pub name: &'a str,

@@ -22,7 +22,7 @@ use quick_cache::{Weighter, sync::Cache};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    cookie::{self, Cookie},
+    cookie::{self, Cookie, Site},
     evidence::Source,
     logins::fill_random,
     seal::Sealer,
@@ -183,11 +183,11 @@ impl Sessions {
     }
 
     /// Begins a session, and ends the one that the browser had: nobody who knew that one is logged in by it.
-    pub fn begin(&self, login: Login<'_>, headers: &HeaderMap, is_secure: bool, answer: &mut HeaderMap) {
-        self.begin_at(login, headers, is_secure, answer, now());
+    pub fn begin(&self, login: Login<'_>, headers: &HeaderMap, site: Site<'_>, answer: &mut HeaderMap) {
+        self.begin_at(login, headers, site, answer, now());
     }
 
-    fn begin_at(&self, login: Login<'_>, headers: &HeaderMap, is_secure: bool, answer: &mut HeaderMap, now: u64) {
+    fn begin_at(&self, login: Login<'_>, headers: &HeaderMap, site: Site<'_>, answer: &mut HeaderMap, now: u64) {
         if let Some(old) = self.read_at(headers, now) {
             self.end_at(&old, now);
         }
@@ -209,8 +209,8 @@ impl Sessions {
             record.groups = None;
             sealed = self.seal(&record);
         }
-        answer.append(SET_COOKIE, given(SESSION, &sealed, is_secure));
-        answer.append(SET_COOKIE, given(USER, user, is_secure));
+        answer.append(SET_COOKIE, given(SESSION, &sealed, site));
+        answer.append(SET_COOKIE, given(USER, user, site));
     }
 
     fn seal(&self, record: &Record) -> String {
@@ -234,19 +234,20 @@ pub fn is_brought(headers: &HeaderMap) -> bool {
 }
 
 /// Makes the browser forget its session.
-pub fn forget(is_secure: bool, answer: &mut HeaderMap) {
+pub fn forget(site: Site<'_>, answer: &mut HeaderMap) {
     for name in [SESSION, USER] {
-        let cookie = Cookie { lifetime: Duration::ZERO, ..kept(name, "", is_secure) };
+        let cookie = Cookie { lifetime: Duration::ZERO, ..kept(name, "", site) };
         answer.append(SET_COOKIE, cookie.value());
     }
 }
 
-fn given(name: &str, value: &str, is_secure: bool) -> HeaderValue {
-    kept(name, value, is_secure).value()
+fn given(name: &str, value: &str, site: Site<'_>) -> HeaderValue {
+    kept(name, value, site).value()
 }
 
-fn kept<'a>(name: &'a str, value: &'a str, is_secure: bool) -> Cookie<'a> {
-    Cookie { name, value, path: "/", lifetime: LIFETIME, is_hidden: name == SESSION, is_secure }
+fn kept<'a>(name: &'a str, value: &'a str, site: Site<'a>) -> Cookie<'a> {
+    let (path, is_secure) = (site.path(), site.is_secure);
+    Cookie { name, value, path, lifetime: LIFETIME, is_hidden: name == SESSION, is_secure }
 }
 
 fn span(begins: u64) -> Span {
@@ -273,6 +274,8 @@ mod tests {
 
     use super::*;
 
+    const SITE: Site<'_> = Site { base_path: "", is_secure: true };
+
     const SECRET: &str = "a key of the operator";
     const HOUR: u64 = 60 * 60 * 1000;
 
@@ -297,7 +300,7 @@ mod tests {
 
     fn begun(sessions: &Sessions, login: Login<'_>, now: u64) -> HeaderMap {
         let mut answer = HeaderMap::new();
-        sessions.begin_at(login, &HeaderMap::new(), true, &mut answer, now);
+        sessions.begin_at(login, &HeaderMap::new(), SITE, &mut answer, now);
         sent(&answer)
     }
 
@@ -316,15 +319,25 @@ mod tests {
     #[test]
     fn the_cookies_are_for_whom_they_are_meant() {
         let mut answer = HeaderMap::new();
-        Sessions::fleeting().begin(login("alice", &[]), &HeaderMap::new(), true, &mut answer);
+        Sessions::fleeting().begin(login("alice", &[]), &HeaderMap::new(), SITE, &mut answer);
         let cookies: Vec<&str> =
             answer.get_all(SET_COOKIE).iter().map(|value| value.to_str().expect("ASCII")).collect();
         assert!(cookies[0].starts_with("session=") && !cookies[0].contains("alice"));
         assert!(cookies[0].ends_with("; Path=/; Max-Age=7200; SameSite=Lax; HttpOnly; Secure"), "{}", cookies[0]);
         assert_eq!(cookies[1], "user=alice; Path=/; Max-Age=7200; SameSite=Lax; Secure");
         let mut answer = HeaderMap::new();
-        forget(false, &mut answer);
+        forget(Site { is_secure: false, ..SITE }, &mut answer);
         assert!(answer.get_all(SET_COOKIE).iter().all(|cookie| cookie.to_str().is_ok_and(|c| c.contains("Max-Age=0"))));
+    }
+
+    #[test]
+    fn below_a_path_nobody_else_on_the_host_gets_them() {
+        let mut answer = HeaderMap::new();
+        let site = Site { base_path: "/registry", is_secure: true };
+        Sessions::fleeting().begin(login("alice", &[]), &HeaderMap::new(), site, &mut answer);
+        forget(site, &mut answer);
+        let cookies = answer.get_all(SET_COOKIE).iter().map(|value| value.to_str().expect("ASCII"));
+        assert_eq!(cookies.filter(|cookie| cookie.contains("; Path=/registry; ")).count(), 4);
     }
 
     /// Session fixation: who has planted or seen a session is not in the one that a login begins.
@@ -333,7 +346,7 @@ mod tests {
         let sessions = Sessions::fleeting();
         let planted = begun(&sessions, login("mallory", &[]), 10);
         let mut answer = HeaderMap::new();
-        sessions.begin_at(login("alice", &[]), &planted, false, &mut answer, 20);
+        sessions.begin_at(login("alice", &[]), &planted, SITE, &mut answer, 20);
         assert_eq!(sessions.read_at(&planted, 21), None);
         assert_eq!(sessions.read_at(&sent(&answer), 21).map(|session| session.user).as_deref(), Some("alice"));
     }

@@ -12,6 +12,7 @@ mod durability;
 mod full;
 mod import;
 mod large;
+mod live;
 mod logs;
 mod protocol;
 mod rebuild;

@@ -156,12 +156,12 @@ async fn what_needs_a_new_start_is_named_until_it_is_taken_back() {
     let mut registry = Registry::start(Options::default()).await;
     let address = registry.address();
     registry.rewrite(json!({
-        "http": { "port": "1", "realm": "new", "limits": { "connectionsMax": 7, "manifestBytesMax": 1100 } },
-        "storage": { "blobBytesMax": 5 },
+        "http": { "port": "1", "realm": "new", "limits": { "acceptQueueMax": 7, "manifestBytesMax": 1100 } },
+        "storage": { "cacheBytes": 8388608 },
         "log": { "level": "debug" },
     }));
     wait(&registry, "these keys take effect with the next start", 1).await;
-    wait(&registry, r#""keys":"http.limits.connectionsMax, http.port, storage.blobBytesMax""#, 1).await;
+    wait(&registry, r#""keys":"http.limits.acceptQueueMax, http.port, storage.cacheBytes""#, 1).await;
     wait(&registry, r#""changed":"http.limits.manifestBytesMax, http.realm, log.level""#, 1).await;
     assert_eq!(registry.address(), address);
     let client = registry.client();

@@ -30,12 +30,12 @@ impl Destinations {
     }
 
     /// Where somebody is sent who asks for `wanted`, as browsers read it; empty if he asks for nothing. `external` is
-    /// the origin of the registry itself, where that is configured.
-    pub fn of(&self, wanted: &str, external: Option<&str>) -> String {
+    /// the origin of the registry itself, where that is configured, and `base_path` the path that it is below.
+    pub fn of(&self, wanted: &str, external: Option<&str>, base_path: &str) -> String {
         if wanted.is_empty() {
             return String::new();
         }
-        self.allowed(wanted, external).unwrap_or_else(|| HOME.to_owned())
+        self.allowed(wanted, external).unwrap_or_else(|| [base_path, HOME].concat())
     }
 
     fn allowed(&self, wanted: &str, external: Option<&str>) -> Option<String> {
@@ -85,9 +85,9 @@ mod tests {
             ("http://localhost:3000", "http://localhost:3000/"),
             ("https://registry.example.org/x", "https://registry.example.org/x"),
         ] {
-            assert_eq!(destinations().of(wanted, external), place, "{wanted}");
+            assert_eq!(destinations().of(wanted, external, ""), place, "{wanted}");
         }
-        assert_eq!(destinations().of("https://registry.example.org/x", None), "/");
+        assert_eq!(destinations().of("https://registry.example.org/x", None, "/r"), "/r/");
     }
 
     /// CVE-2024-22244: a login that ends on somebody else's page.
@@ -121,8 +121,8 @@ mod tests {
             "ftp://ui.example.org/",
             &long,
         ] {
-            assert_eq!(destinations().of(wanted, Some("https://registry.example.org")), "/", "{wanted}");
+            assert_eq!(destinations().of(wanted, Some("https://registry.example.org"), ""), "/", "{wanted}");
         }
-        assert_eq!(destinations().of("/%09/evil", None), "/%09/evil", "a path with a tab that nobody leaves out");
+        assert_eq!(destinations().of("/%09/evil", None, ""), "/%09/evil", "a path with a tab that nobody leaves out");
     }
 }

@@ -189,13 +189,14 @@ impl Providers {
             let message = format!("no such provider; expected ?provider= with one of {}", names.join(", "));
             return refusal(StatusCode::BAD_REQUEST, ErrorCode::Unsupported, &message);
         };
-        let Some(origin) = browser.origin(head) else {
+        let Some(home) = browser.home(head) else {
             let message = "the address of the registry is not known; send a Host field";
             return refusal(StatusCode::BAD_REQUEST, ErrorCode::Unsupported, message);
         };
         let external = browser.external_url.as_ref().map(|origin| origin.as_str());
-        let destination = self.destinations.of(query.one("callback_ui").unwrap_or_default(), external);
-        let pending = Pending::new(&known.name, format!("{origin}{CALLBACK_PATH}/{}", known.name), destination);
+        let wanted = query.one("callback_ui").unwrap_or_default();
+        let destination = self.destinations.of(wanted, external, &browser.base_path);
+        let pending = Pending::new(&known.name, format!("{home}{CALLBACK_PATH}/{}", known.name), destination);
         let target = match &known.way {
             Way::OpenId(provider) => provider.authorize(&self.outbound, &pending).await,
             Way::GitHub(provider) => Ok(provider.authorize(&pending)),
@@ -203,7 +204,7 @@ impl Providers {
         match target {
             Ok(target) => {
                 let mut answer = moved(target.as_str());
-                let cookie = pending.cookie(browser.sessions.sealer(), browser.is_secure(head));
+                let cookie = pending.cookie(browser.sessions.sealer(), browser.site(head));
                 answer.headers_mut().append(SET_COOKIE, cookie);
                 answer
             }
@@ -213,7 +214,7 @@ impl Providers {
 
     /// Takes in a browser that comes back from a provider.
     pub async fn complete(&self, browser: &Browser, name: &str, head: &Parts) -> Response<String> {
-        let is_secure = browser.is_secure(head);
+        let site = browser.site(head);
         let mut answer = match self.identify(browser, name, head).await {
             Ok((identity, destination)) => {
                 let mut answer = match destination.as_str() {
@@ -225,13 +226,13 @@ impl Providers {
                 }
                 let Identity { user, groups } = &identity;
                 let login = Login { user, groups, provider: name, password: None };
-                browser.sessions.begin(login, &head.headers, is_secure, answer.headers_mut());
+                browser.sessions.begin(login, &head.headers, site, answer.headers_mut());
                 tracing::info!(user, provider = name, "logged in");
                 answer
             }
             Err(error) => failed(name, &error),
         };
-        answer.headers_mut().append(SET_COOKIE, pending::forgotten(is_secure));
+        answer.headers_mut().append(SET_COOKIE, pending::forgotten(site));
         answer
     }
 
@@ -260,9 +261,9 @@ impl Providers {
     }
 
     /// Where a provider ends its own session, if it says so and was asked before.
-    pub fn end_session_url(&self, name: &str, origin: &str) -> Option<String> {
+    pub fn end_session_url(&self, name: &str, home: &str) -> Option<String> {
         match &self.find(name)?.way {
-            Way::OpenId(provider) => provider.end_session_url(origin).map(String::from),
+            Way::OpenId(provider) => provider.end_session_url(home).map(String::from),
             Way::GitHub(_) => None,
         }
     }

@@ -183,9 +183,9 @@ impl OpenId {
     }
 
     /// Where the provider ends its own session (OpenID Connect RP-Initiated Logout 1.0), if it was ever asked.
-    pub fn end_session_url(&self, origin: &str) -> Option<Url> {
+    pub fn end_session_url(&self, home: &str) -> Option<Url> {
         let end = self.discovery.last()?.additional_metadata().end_session_endpoint.clone()?;
-        let back = PostLogoutRedirectUrl::new(format!("{origin}/login")).ok()?;
+        let back = PostLogoutRedirectUrl::new(format!("{home}/login")).ok()?;
         let request = LogoutRequest::from(end).set_client_id(self.client.id.clone());
         Some(request.set_post_logout_redirect_uri(back).http_get_url())
     }

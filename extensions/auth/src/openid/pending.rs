@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::CALLBACK_PATH;
 use crate::{
     base64url,
-    cookie::{self, Cookie},
+    cookie::{self, Cookie, Site},
     logins::{KEY_BYTES, fill_random, random_key},
     seal::Sealer,
     sessions::now,
@@ -56,9 +56,9 @@ impl Pending {
     }
 
     /// The cookie for the browser. It is sent back with what comes from the provider, and with nothing else.
-    pub fn cookie(&self, sealer: &Sealer, is_secure: bool) -> HeaderValue {
+    pub fn cookie(&self, sealer: &Sealer, site: Site<'_>) -> HeaderValue {
         let content = serde_json::to_vec(self).expect("it has nothing that JSON cannot say");
-        kept(&sealer.seal(PURPOSE, &content), LIFETIME, is_secure)
+        kept(&sealer.seal(PURPOSE, &content), LIFETIME, site)
     }
 
     /// The login that a browser has begun, if its time is not over.
@@ -82,12 +82,13 @@ impl Pending {
 }
 
 /// Makes the browser forget it.
-pub fn forgotten(is_secure: bool) -> HeaderValue {
-    kept("", Duration::ZERO, is_secure)
+pub fn forgotten(site: Site<'_>) -> HeaderValue {
+    kept("", Duration::ZERO, site)
 }
 
-fn kept(value: &str, lifetime: Duration, is_secure: bool) -> HeaderValue {
-    Cookie { name: NAME, value, path: CALLBACK_PATH, lifetime, is_hidden: true, is_secure }.value()
+fn kept(value: &str, lifetime: Duration, site: Site<'_>) -> HeaderValue {
+    let path = [site.base_path, CALLBACK_PATH].concat();
+    Cookie { name: NAME, value, path: &path, lifetime, is_hidden: true, is_secure: site.is_secure }.value()
 }
 
 #[cfg(test)]
@@ -96,13 +97,18 @@ mod tests {
 
     use super::*;
 
+    const SITE: Site<'_> = Site { base_path: "/registry", is_secure: true };
+
     #[test]
     fn a_login_comes_back_once_to_the_browser_that_began_it() {
         let sealer = Sealer::random();
         let pending = Pending::new("oidc", "http://a/zot/auth/callback/oidc".into(), "/home".into());
-        let cookie = pending.cookie(&sealer, true);
+        let cookie = pending.cookie(&sealer, SITE);
         let text = cookie.to_str().expect("ASCII");
-        assert!(text.ends_with("; Path=/zot/auth/callback; Max-Age=600; SameSite=Lax; HttpOnly; Secure"), "{text}");
+        assert!(
+            text.ends_with("; Path=/registry/zot/auth/callback; Max-Age=600; SameSite=Lax; HttpOnly; Secure"),
+            "{text}"
+        );
         assert!(!text.contains(&pending.verifier) && !text.contains(&pending.state));
         let sent = HeaderMap::from_iter([(COOKIE, cookie.clone())]);
         let found = Pending::read(&sealer, &sent).expect("the same");
@@ -121,7 +127,7 @@ mod tests {
         let sealer = Sealer::random();
         let mut pending = Pending::new("oidc", String::new(), String::new());
         pending.begins -= LIFETIME.as_millis() as u64;
-        let sent = HeaderMap::from_iter([(COOKIE, pending.cookie(&sealer, false))]);
+        let sent = HeaderMap::from_iter([(COOKIE, pending.cookie(&sealer, SITE))]);
         assert!(Pending::read(&sealer, &sent).is_none());
     }
 }

@@ -7,7 +7,10 @@ use std::{
 };
 
 use http::{Request, header::COOKIE};
-use orlop_api::access::{Access, Action, Actions};
+use orlop_api::{
+    access::{Access, Action, Actions},
+    front::{BasePath, Front},
+};
 use orlop_auth::{
     Auth, Claims, Metrics, Options, Origin, Outbound, Pattern, Policy, ProviderKind, ProviderOptions, Providers,
     Rights, Rules,
@@ -111,6 +114,53 @@ async fn a_login_begins_a_session_with_name_and_groups() {
     assert_eq!(parameter(end, "post_logout_redirect_uri").map(percent_decoded).as_deref(), Some("http://a/login"));
     assert_eq!(level(&rig, &mut browser).await, 401);
     rig.stop().await;
+}
+
+/// Below a path of a larger site: the provider sends browsers back to where the registry is, and nobody else on the
+/// host gets its cookies.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_below_a_path_stays_below_it() {
+    let provider = Provider::start().await;
+    for external in [None, Some("https://site.example.org")] {
+        let outbound = Outbound::new(None).expect("a client");
+        let providers = vec![oidc("oidc", &provider.address, Claims::default())];
+        let options = Options {
+            policy: Some(policy()),
+            providers: Some(Providers::open(providers, &[], outbound).expect("usable")),
+            external_url: external.map(|text| Origin::new(text).expect("an origin")),
+            base_path: "/site/registry".to_owned(),
+            ..Options::default()
+        };
+        let base_path = BasePath::new(&options.base_path).expect("a path");
+        let rig = Rig::serve(options, Front { base_path, ..Front::default() }, Default::default()).await;
+        let mut browser = Browser::new();
+        let login = "/site/registry/zot/auth/login?provider=oidc&callback_ui=https://elsewhere.example";
+        let answer = browser.send(&rig, "GET", login, "").await.expect(302);
+        let redirect = percent_decoded(parameter(place(&answer), "redirect_uri").expect("an address"));
+        let home = format!("{}/site/registry", external.unwrap_or("http://a"));
+        assert_eq!(redirect, format!("{home}/zot/auth/callback/oidc"));
+        let cookie = answer.header("set-cookie").expect("a cookie");
+        assert!(cookie.contains("; Path=/site/registry/zot/auth/callback; Max-Age=600; "), "{cookie}");
+        let query = provider.log_in(place(&answer), alice());
+        browser.send(&rig, "GET", &format!("/zot/auth/callback/oidc?{query}"), "").await.expect(404);
+        let back = format!("/site/registry/zot/auth/callback/oidc?{query}");
+        let answer = browser.send(&rig, "GET", &back, "").await.expect(302);
+        assert_eq!(place(&answer), "/site/registry/", "home, for what is no page of ours");
+        let cookies: Vec<_> = answer.headers("set-cookie").collect();
+        for (cookie, path) in cookies.iter().zip(["", "", "/zot/auth/callback"]) {
+            assert!(cookie.contains(&format!("; Path=/site/registry{path}; ")), "{cookies:?}");
+        }
+        assert_eq!(cookies.len(), 3, "{cookies:?}");
+        let tags = "/site/registry/v2/team-a/none/tags/list";
+        browser.ask(&rig, "GET", tags).await.expect(404);
+        let answer = browser.ask(&rig, "POST", "/site/registry/zot/auth/logout").await.expect(200);
+        let end: Value = serde_json::from_str(&answer.body).expect("JSON");
+        let back = parameter(end["endSessionUrl"].as_str().expect("an address"), "post_logout_redirect_uri");
+        assert_eq!(back.map(percent_decoded), Some(format!("{home}/login")));
+        assert!(browser.cookies.is_empty(), "{browser:?}");
+        browser.ask(&rig, "GET", tags).await.expect(401);
+        rig.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
