@@ -29,6 +29,7 @@ use super::{
     streams::{StreamExecutor, StreamTasks},
     supervisor::{Step, Supervisor, drained},
     tls::Tls,
+    trace::Tracer,
 };
 use crate::{
     front::Front,
@@ -45,6 +46,7 @@ pub(super) struct Shared<H: Handler> {
     /// Answers to give again; `None` without that path.
     pub(super) answers: Option<Arc<Answers<H::Body>>>,
     pub(super) front: Arc<Front>,
+    pub(super) tracer: Option<Arc<dyn Tracer>>,
 }
 
 /// Serves one connection until it ends.
@@ -158,6 +160,7 @@ impl<H: Handler> Connection<H> {
                 metrics: shared.metrics.clone(),
                 activity: activity.clone(),
                 peer: peer.address,
+                tracer: shared.tracer.clone(),
             }),
             is_proxy: shared.front.proxies.trusts(peer.client),
             front: shared.front.clone(),

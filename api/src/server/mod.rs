@@ -7,7 +7,7 @@
 //!       shortcut answers given before, without hyper        plain    requests it may answer
 //!       service  one request: panics, common headers        answers  what may be given again
 //!         observation    metrics and access log             date     the Date field
-//!         audit          requests that change something
+//!         audit          requests that change something     trace    spans of traces
 //!         request_body   progress limit
 //!         response_body  observed to the last byte          streams   HTTP/2 stream tasks
 //!   live         what can be exchanged meanwhile
@@ -38,6 +38,7 @@ mod streams;
 mod supervisor;
 mod timeout;
 mod tls;
+mod trace;
 
 use std::{
     future::Future,
@@ -58,6 +59,7 @@ pub use self::{
     plain::{Begin, PLAIN_HEAD_BYTES_MAX, Plain, begin},
     request_body::{RequestBody, RequestBodyError},
     tls::{Tls, TlsOptions},
+    trace::{Ended, Head, Span, Tracer},
 };
 use crate::{front::Front, health::Health, metrics::Metrics};
 
@@ -107,6 +109,8 @@ pub struct ServerOptions {
     pub repeats: bool,
     /// Who stands between clients and us, and what they may ask for.
     pub front: Arc<Front>,
+    /// Who writes down requests as spans of traces.
+    pub tracer: Option<Arc<dyn Tracer>>,
 }
 
 /// A bound socket with a handler. Nothing is accepted before [`Server::run`].
@@ -121,7 +125,7 @@ impl<H: Handler> Server<H> {
     ///
     /// Errors: an address that cannot be bound. Must be called within a tokio runtime.
     pub fn bind(handler: H, options: ServerOptions) -> io::Result<Self> {
-        let ServerOptions { address, tls, live, metrics, health, repeats, front } = options;
+        let ServerOptions { address, tls, live, metrics, health, repeats, front, tracer } = options;
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         // A restart must not wait for connections of the last run in TIME_WAIT.
         socket.set_reuseaddr(true)?;
@@ -132,7 +136,7 @@ impl<H: Handler> Server<H> {
         let answers = repeats.then(|| Arc::new(Answers::new(live.clone())));
         Ok(Server {
             listener: Listener::new(listening, live.clone(), metrics.clone()),
-            shared: Shared { handler: Arc::new(handler), live, metrics, tls, answers, front },
+            shared: Shared { handler: Arc::new(handler), live, metrics, tls, answers, front, tracer },
             health,
         })
     }

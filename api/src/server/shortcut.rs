@@ -9,7 +9,6 @@ use std::{
     collections::VecDeque,
     future::Future,
     io::{self, IoSlice},
-    net::IpAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -30,8 +29,13 @@ use super::{
     response_body::{Delivery, ResponseBody},
     service::Service,
     supervisor::Graceful,
+    trace::Traced,
 };
-use crate::{front::Unreadable, limits::size, metrics::MethodClass};
+use crate::{
+    front::{Seen, Unreadable},
+    limits::size,
+    metrics::MethodClass,
+};
 
 /// Pieces of a body that are written at once.
 const PIECES_MAX: usize = 8;
@@ -110,11 +114,12 @@ impl<S: Stream, H: Handler> Shortcut<S, H> {
             Begin::Other => return Look::HandOver,
         };
         let Some(answer) = self.answers.get(&request) else { return Look::HandOver };
-        let Ok(client) = self.client(&self.buffer[self.begin..self.begin + length]) else { return Look::HandOver };
+        let head = &self.buffer[self.begin..self.begin + length];
+        let Ok(seen) = self.seen(head) else { return Look::HandOver };
         if let Some(rates) = &self.service.front.rates {
             let method = if request.is_head { Method::HEAD } else { Method::GET };
             // Whoever refuses it asks again; what is refused counts for nothing.
-            if rates.admit(client, &method).is_err() {
+            if rates.admit(seen.client, &method).is_err() {
                 return Look::HandOver;
             }
         }
@@ -123,8 +128,10 @@ impl<S: Stream, H: Handler> Shortcut<S, H> {
             return Look::HandOver;
         };
         let method = if request.is_head { MethodClass::Head } else { MethodClass::Get };
-        let client = self.service.told(client);
-        let mut observation = Observation::repeat(self.service.observer.clone(), client, method, answer.route);
+        let (observer, peer) = (&self.service.observer, &self.service.peer);
+        let traced = Traced::again(observer.tracer.as_ref(), request.is_head, request.target, head, (peer, &seen));
+        let client = self.service.told(seen.client);
+        let mut observation = Observation::repeat(observer.clone(), client, method, answer.route).traced(traced);
         observation.answered(answer.status);
         self.begin += length;
         self.head.clear();
@@ -148,9 +155,9 @@ impl<S: Stream, H: Handler> Shortcut<S, H> {
     }
 
     /// Whose request this head is.
-    fn client(&self, head: &[u8]) -> Result<IpAddr, Unreadable> {
+    fn seen(&self, head: &[u8]) -> Result<Seen, Unreadable> {
         let seen = self.service.seen(|name| plain::values(head, name)).transpose()?;
-        Ok(seen.map_or(self.service.peer.client, |seen| seen.client))
+        Ok(seen.unwrap_or(Seen { client: self.service.peer.client, scheme: None }))
     }
 
     /// Reads behind what is there. False at the end of the stream.

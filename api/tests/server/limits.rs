@@ -150,6 +150,7 @@ async fn limits_out_of_range_and_taken_addresses_are_refused() {
         health: Health::new(|| Ok(())),
         repeats: true,
         front: Default::default(),
+        tracer: None,
     };
     let wrong = Limits { headers_max: 0, ..Limits::default() };
     let error = Live::new(wrong.clone()).err().unwrap();

@@ -236,6 +236,7 @@ impl Running {
             health: health.clone(),
             repeats: true,
             front: Arc::new(front),
+            tracer: None,
         };
         let server = Server::bind(Toy(gate.clone()), options).unwrap();
         let address = server.local_addr().unwrap();
