@@ -17,6 +17,8 @@ use orlop_api::{
 };
 use orlop_engine::Engine;
 use orlop_gc::{Collector, Scrubber};
+#[cfg(feature = "telemetry")]
+use orlop_telemetry::Telemetry;
 
 #[cfg(feature = "auth")]
 use crate::reload::InForce;
@@ -57,6 +59,8 @@ pub async fn run(arguments: &args::Serve) -> Result<(), Failure> {
     // Before anything is opened: a file of users that cannot be used must not let everybody in.
     #[cfg(feature = "auth")]
     let auth = InForce::new(std::mem::take(&mut config.access).open(&root, None)?.map(Arc::new));
+    #[cfg(feature = "telemetry")]
+    let traces = traces(&mut config)?;
     let address = resolve(&config.address).await?;
     let options = std::mem::take(&mut config.engine);
     let engine = Engine::open(&root, options).await.map_err(|error| Failure::engine(&root, &error))?;
@@ -82,6 +86,11 @@ pub async fn run(arguments: &args::Serve) -> Result<(), Failure> {
         Some(cors) => registry.with_cors(cors),
         None => registry,
     };
+    #[cfg(feature = "telemetry")]
+    let registry = match traces.clone() {
+        Some(traces) => registry.with_tracer(traces),
+        None => registry,
+    };
     let bound = registry.bind(address, tls.clone()).and_then(|server| Ok((server.local_addr()?, server)));
     let served = match bound {
         Ok((address, server)) => {
@@ -100,6 +109,10 @@ pub async fn run(arguments: &args::Serve) -> Result<(), Failure> {
         }
         Err(error) => Err(bind_failure(address, &error)),
     };
+    #[cfg(feature = "telemetry")]
+    if let Some(traces) = traces {
+        traces.close().await;
+    }
     #[cfg(feature = "auth")]
     if let Some(auth) = auth.get() {
         auth.close().await;
@@ -136,6 +149,17 @@ fn cors(config: &Config) -> Result<Option<Cors>, Failure> {
     let has_logins = false;
     let cors = config.allow_origin.as_deref().map(|text| Cors::new(text, has_logins)).transpose();
     cors.map_err(|error| Failure::new(Exit::Configuration, format!("\"http.allowOrigin\": {error}")))
+}
+
+/// Begins to export traces, if that was asked for. Errors: TLS cannot be set up.
+#[cfg(feature = "telemetry")]
+fn traces(config: &mut Config) -> Result<Option<Arc<Telemetry>>, Failure> {
+    let Some(options) = config.traces.take() else { return Ok(None) };
+    let (endpoint, sample) = (options.endpoint.uri().to_string(), options.sample.share());
+    let failed = |error| Failure::new(Exit::Failed, format!("\"log.traces\": {error}"));
+    let traces = Telemetry::start(options).map_err(failed)?;
+    tracing::info!(endpoint, sample, "requests are traced");
+    Ok(Some(Arc::new(traces)))
 }
 
 /// From now on signals are ours.
