@@ -18,3 +18,4 @@ mod rebuild;
 mod reload;
 mod scrub;
 mod soak;
+mod traces;
