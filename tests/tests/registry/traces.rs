@@ -22,7 +22,10 @@ async fn start(traces: Value) -> Registry {
     registry.reconfigure(json!({
         "http": {
             "auth": { "htpasswd": { "path": "htpasswd" } },
-            "accessControl": { "repositories": { "**": { "defaultPolicy": ["read", "create"] } } },
+            "accessControl": {
+                "repositories": { "**": { "defaultPolicy": ["read", "create"] } },
+                "metrics": { "users": ["alice"] },
+            },
         },
         "log": { "level": "debug", "traces": traces },
     }));
