@@ -28,7 +28,7 @@ use crate::{
     pressure::Pressure,
     protocol::{Repository, Route, route::RouteError},
     router,
-    server::{Server, ServerOptions, Tls},
+    server::{Server, ServerOptions, Tls, Tracer},
 };
 
 /// What a registry accepts, where the specification leaves the choice to it.
@@ -64,6 +64,7 @@ pub struct Registry {
     cors: Option<Arc<Cors>>,
     repeats: bool,
     pub(crate) front: Arc<Front>,
+    tracer: Arc<OnceLock<Arc<dyn Tracer>>>,
 }
 
 impl Registry {
@@ -75,9 +76,12 @@ impl Registry {
         let counted = engine.clone();
         let maintenance = Arc::<OnceLock<Arc<dyn Maintenance>>>::default();
         let maintained = maintenance.clone();
+        let tracer = Arc::<OnceLock<Arc<dyn Tracer>>>::default();
+        let traced = tracer.clone();
         let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), move || {
             let mut all = statistics(&counted);
             all.extend(maintained.get().map(|maintenance| maintenance.statistics()).unwrap_or_default());
+            all.extend(traced.get().map(|tracer| tracer.statistics()).unwrap_or_default());
             all
         });
         let pressure = Arc::new(Pressure::new(policy.memory_bytes_max));
@@ -93,6 +97,7 @@ impl Registry {
             cors: None,
             repeats: true,
             front: Arc::default(),
+            tracer,
         }
     }
 
@@ -130,6 +135,13 @@ impl Registry {
         Registry { access: Some(access), ..self }
     }
 
+    /// Has requests written down as spans of traces. The first tracer given stays.
+    #[must_use]
+    pub fn with_tracer(self, tracer: Arc<dyn Tracer>) -> Self {
+        let _ = self.tracer.set(tracer);
+        self
+    }
+
     /// Lets pages of other origins read answers.
     #[must_use]
     pub fn with_cors(self, cors: Cors) -> Self {
@@ -150,6 +162,7 @@ impl Registry {
             metrics: self.metrics.clone(),
             health: self.health.clone(),
             repeats: self.repeats,
+            tracer: self.tracer.get().cloned(),
         };
         Server::bind(current, options)
     }

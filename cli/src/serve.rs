@@ -17,6 +17,8 @@ use orlop_api::{
 };
 use orlop_engine::Engine;
 use orlop_gc::{Collector, Scrubber};
+#[cfg(feature = "telemetry")]
+use orlop_telemetry::Telemetry;
 
 #[cfg(feature = "auth")]
 use crate::reload::InForce;
@@ -61,6 +63,8 @@ pub async fn run(arguments: &args::Serve) -> Result<(), Failure> {
     let rules = Rules::open(&mut config)?;
     #[cfg(feature = "auth")]
     let auth = InForce::new(rules.auth.clone());
+    #[cfg(feature = "telemetry")]
+    let traces = traces(&mut config)?;
     let address = resolve(&config.address).await?;
     let options = std::mem::take(&mut config.engine);
     let engine = Engine::open(&root, options).await.map_err(|error| Failure::engine(&root, &error))?;
@@ -76,6 +80,11 @@ pub async fn run(arguments: &args::Serve) -> Result<(), Failure> {
     let scrubber = Scrubber::new(engine.clone(), config.scrub.options());
     let maintained = Maintained { collector: collector.clone(), scrubber: scrubber.clone() };
     let registry = rules.begin(engine.clone()).with_maintenance(Arc::new(maintained));
+    #[cfg(feature = "telemetry")]
+    let registry = match traces.clone() {
+        Some(traces) => registry.with_tracer(traces),
+        None => registry,
+    };
     let bound = registry.bind(address, tls.clone()).and_then(|server| Ok((server.local_addr()?, server)));
     let served = match bound {
         Ok((address, server)) => {
@@ -96,6 +105,10 @@ pub async fn run(arguments: &args::Serve) -> Result<(), Failure> {
         }
         Err(error) => Err(bind_failure(address, &error)),
     };
+    #[cfg(feature = "telemetry")]
+    if let Some(traces) = traces {
+        traces.close().await;
+    }
     #[cfg(feature = "auth")]
     if let Some(auth) = auth.get() {
         auth.close().await;
@@ -122,6 +135,17 @@ async fn work(
     scrubbing.stop().await;
     collecting.stop().await;
     served.map_err(|error| Failure::new(Exit::Failed, format!("serving failed: {error}")))
+}
+
+/// Begins to export traces, if that was asked for. Errors: TLS cannot be set up.
+#[cfg(feature = "telemetry")]
+fn traces(config: &mut Config) -> Result<Option<Arc<Telemetry>>, Failure> {
+    let Some(options) = config.traces.take() else { return Ok(None) };
+    let (endpoint, sample) = (options.endpoint.uri().to_string(), options.sample.share());
+    let failed = |error| Failure::new(Exit::Failed, format!("\"log.traces\": {error}"));
+    let traces = Telemetry::start(options).map_err(failed)?;
+    tracing::info!(endpoint, sample, "requests are traced");
+    Ok(Some(Arc::new(traces)))
 }
 
 /// From now on signals are ours.

@@ -7,6 +7,7 @@
 
 pub mod block;
 pub mod collection;
+pub mod collector;
 pub mod disk;
 pub mod faults;
 pub mod http;
@@ -23,6 +24,7 @@ pub mod tls;
 pub mod verify;
 pub mod zot;
 
+pub use collector::Collector;
 pub use http::{Answer, Client};
 pub use kept::Kept;
 pub use layout::Layout;

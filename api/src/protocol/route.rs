@@ -175,6 +175,33 @@ impl Route {
         }
     }
 
+    /// The path with names in the places of what differs from one request to the next.
+    pub const fn template(&self) -> &'static str {
+        match self {
+            Route::Base => "/v2/",
+            Route::Catalog => "/v2/_catalog",
+            Route::Tags { .. } => "/v2/<name>/tags/list",
+            Route::Manifest { .. } => "/v2/<name>/manifests/<reference>",
+            Route::Blob { .. } => "/v2/<name>/blobs/<digest>",
+            Route::UploadStart { .. } => "/v2/<name>/blobs/uploads/",
+            Route::Upload { .. } => "/v2/<name>/blobs/uploads/<id>",
+            Route::Referrers { .. } => "/v2/<name>/referrers/<digest>",
+            Route::Health(Health::Live) => "/livez",
+            Route::Health(Health::Ready) => "/readyz",
+            Route::Health(Health::Started) => "/startupz",
+            Route::Metrics => "/metrics",
+            Route::Token => "/zot/auth/token",
+            Route::Account(Account::Login) => "/zot/auth/login",
+            Route::Account(Account::Callback { .. }) => "/zot/auth/callback/<provider>",
+            Route::Account(Account::Logout) => "/zot/auth/logout",
+            Route::Account(Account::ApiKeys) => "/zot/auth/apikey",
+            Route::Extensions => "/v2/_oci/ext/discover",
+            Route::Management => "/v2/_zot/ext/mgmt",
+            Route::Collection => "/v2/_orlop/gc",
+            Route::Scrub => "/v2/_orlop/scrub",
+        }
+    }
+
     /// The methods the route answers, as the value of an Allow header (RFC 9110 section 10.2.1).
     pub const fn allow(&self) -> &'static str {
         match self {
@@ -287,8 +314,22 @@ mod tests {
             ("/zot/auth/logout".to_owned(), Route::Account(Account::Logout)),
             ("/zot/auth/apikey".to_owned(), Route::Account(Account::ApiKeys)),
         ] {
+            let template = route.template();
             assert_eq!(Route::parse(&path), Ok(route), "{path}");
+            assert!(has_form(&path, template), "{path} is not of the form {template}");
         }
+    }
+
+    /// Whether a path is what a template stands for.
+    fn has_form(path: &str, template: &str) -> bool {
+        let mut rest = path;
+        for (at, fixed) in template.split('>').map(|part| part.split('<').next().unwrap()).enumerate() {
+            match rest.find(fixed.trim_end_matches('/')) {
+                Some(found) if at > 0 || found == 0 => rest = &rest[found + fixed.trim_end_matches('/').len()..],
+                _ => return false,
+            }
+        }
+        template.ends_with('>') || rest.is_empty() || rest == "/"
     }
 
     #[test]

@@ -29,6 +29,7 @@ use super::{
     streams::{StreamExecutor, StreamTasks},
     supervisor::{Step, Supervisor, drained},
     tls::Tls,
+    trace::Tracer,
 };
 use crate::{
     limits::{Limits, milliseconds, setting, size},
@@ -43,6 +44,7 @@ pub(super) struct Shared<H: Handler> {
     pub(super) tls: Option<Tls>,
     /// Answers to give again; `None` without that path.
     pub(super) answers: Option<Arc<Answers<H::Body>>>,
+    pub(super) tracer: Option<Arc<dyn Tracer>>,
 }
 
 /// Serves one connection until it ends.
@@ -156,6 +158,7 @@ impl<H: Handler> Connection<H> {
                 metrics: shared.metrics.clone(),
                 activity: activity.clone(),
                 peer: peer.address,
+                tracer: shared.tracer.clone(),
             }),
             peer,
             deliveries,

@@ -7,7 +7,7 @@
 //!       shortcut answers given before, without hyper        plain    requests it may answer
 //!       service  one request: panics, common headers        answers  what may be given again
 //!         observation    metrics and access log             date     the Date field
-//!         audit          requests that change something
+//!         audit          requests that change something     trace    spans of traces
 //!         request_body   progress limit
 //!         response_body  observed to the last byte          streams   HTTP/2 stream tasks
 //!   live         what can be exchanged meanwhile
@@ -39,6 +39,7 @@ mod streams;
 mod supervisor;
 mod timeout;
 mod tls;
+mod trace;
 
 use std::{
     future::Future,
@@ -59,6 +60,7 @@ pub use self::{
     plain::{Begin, Credentials, PLAIN_HEAD_BYTES_MAX, Plain, begin},
     request_body::{RequestBody, RequestBodyError},
     tls::{Tls, TlsOptions},
+    trace::{Ended, Head, Span, Tracer},
 };
 use crate::{front::Front, health::Health, metrics::Metrics};
 
@@ -117,6 +119,8 @@ pub struct ServerOptions {
     /// Whether answers that handlers say are [`Repeatable`] are given again without asking them. What clients see
     /// is the same either way.
     pub repeats: bool,
+    /// Who writes down requests as spans of traces.
+    pub tracer: Option<Arc<dyn Tracer>>,
 }
 
 /// A bound socket with a handler. Nothing is accepted before [`Server::run`].
@@ -131,7 +135,7 @@ impl<H: Handler> Server<H> {
     ///
     /// Errors: an address that cannot be bound. Must be called within a tokio runtime.
     pub fn bind(handler: H, options: ServerOptions) -> io::Result<Self> {
-        let ServerOptions { address, tls, live, metrics, health, repeats } = options;
+        let ServerOptions { address, tls, live, metrics, health, repeats, tracer } = options;
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         // A restart must not wait for connections of the last run in TIME_WAIT.
         socket.set_reuseaddr(true)?;
@@ -142,7 +146,7 @@ impl<H: Handler> Server<H> {
         let answers = repeats.then(|| Arc::new(Answers::new(live.clone())));
         Ok(Server {
             listener: Listener::new(listening, live.clone(), metrics.clone()),
-            shared: Shared { handler: Arc::new(handler), live, metrics, tls, answers },
+            shared: Shared { handler: Arc::new(handler), live, metrics, tls, answers, tracer },
             health,
         })
     }

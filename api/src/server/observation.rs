@@ -1,4 +1,4 @@
-//! One request as metrics and the access log see it, from its first byte to its last.
+//! One request as metrics, the access log and traces see it, from its first byte to its last.
 //!
 //! An [`Observation`] is made when the head of a request is complete and reports when it is dropped,
 //! so a request is counted exactly once on every path: answered, aborted, panicked, cut.
@@ -14,8 +14,14 @@ use std::{
 use http::{Method, StatusCode};
 use tokio::time::Instant;
 
-use super::activity::Activity;
-use crate::metrics::{AbortCause, MethodClass, Metrics, RequestRecord, RouteClass};
+use super::{
+    activity::Activity,
+    trace::{Ended, Traced, Tracer},
+};
+use crate::{
+    access::{Subject, SubjectSlot},
+    metrics::{AbortCause, MethodClass, Metrics, RequestRecord, RouteClass},
+};
 
 /// Where the router writes what a request is about; found in the request's extensions.
 #[derive(Clone, Debug, Default)]
@@ -38,6 +44,7 @@ pub(super) struct Observer {
     pub(super) metrics: Arc<Metrics>,
     pub(super) activity: Arc<Activity>,
     pub(super) peer: SocketAddr,
+    pub(super) tracer: Option<Arc<dyn Tracer>>,
 }
 
 /// How the route of a request becomes known.
@@ -59,6 +66,8 @@ pub(super) struct Observation {
     /// `None` for a request that has no body.
     bytes_in: Option<Arc<AtomicU64>>,
     pub(super) bytes_out: u64,
+    /// `None` for most requests, and for all without a tracer.
+    traced: Option<Box<Traced>>,
 }
 
 impl Observation {
@@ -98,7 +107,20 @@ impl Observation {
             route,
             bytes_in,
             bytes_out: 0,
+            traced: None,
         }
+    }
+
+    /// The request is one that is written down, if there is something.
+    #[must_use]
+    pub(super) fn traced(mut self, traced: Option<Box<Traced>>) -> Self {
+        self.traced = traced;
+        self
+    }
+
+    /// Where a trace wants to know who sent the request, if one does.
+    pub(super) fn subject(&self) -> Option<SubjectSlot> {
+        self.traced.as_ref().map(|traced| traced.subject())
     }
 
     /// Where the router writes the route.
@@ -159,6 +181,17 @@ impl Drop for Observation {
             duration,
             abort: self.abort,
         });
+        let bytes_in = self.bytes_in.as_ref().map_or(0, |bytes| bytes.load(Ordering::Relaxed));
+        if let Some(traced) = self.traced.take() {
+            traced.end(Ended {
+                duration,
+                status: self.status,
+                bytes_in,
+                bytes_out: self.bytes_out,
+                aborted: self.abort.map(AbortCause::as_str),
+                subject: Subject::anonymous(),
+            });
+        }
         // Only fixed words and numbers: nothing a client chose can break a line of the log.
         tracing::info!(
             target: "orlop_api::access",
@@ -166,7 +199,7 @@ impl Drop for Observation {
             route = route.as_str(),
             status = self.status.map_or(0, |status| status.as_u16()),
             duration_us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX),
-            bytes_in = self.bytes_in.as_ref().map_or(0, |bytes| bytes.load(Ordering::Relaxed)),
+            bytes_in,
             bytes_out = self.bytes_out,
             aborted = self.abort.map_or("no", AbortCause::as_str),
             peer = %self.observer.peer,

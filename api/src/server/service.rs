@@ -30,6 +30,7 @@ use super::{
     request_body::RequestBody,
     response_body::{Delivery, ResponseBody},
     streams::Owed,
+    trace::Traced,
 };
 use crate::{
     front::{Front, Seen, Unreadable},
@@ -93,8 +94,11 @@ impl<H: Handler> Service<H> {
         let observation = Observation::begin(self.observer.clone(), request.method(), told);
         let begun = Begun { rules, generation, is_readable };
         let audited = Audited::begin(request.method(), request.uri(), peer.client);
-        if let Some(audited) = &audited {
-            request.extensions_mut().insert(audited.subject());
+        let subject = audited.as_ref().map(Audited::subject);
+        let traced = Traced::begin(self.observer.tracer.as_ref(), &request, &peer, subject.clone());
+        let observation = observation.traced(traced);
+        if let Some(subject) = subject.or_else(|| observation.subject()) {
+            request.extensions_mut().insert(subject);
         }
         request.extensions_mut().insert(peer);
         Box::pin(async move {

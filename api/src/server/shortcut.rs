@@ -9,7 +9,6 @@ use std::{
     collections::VecDeque,
     future::Future,
     io::{self, IoSlice},
-    net::IpAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -31,8 +30,13 @@ use super::{
     response_body::{Delivery, ResponseBody},
     service::Service,
     supervisor::Graceful,
+    trace::Traced,
 };
-use crate::{front::Unreadable, limits::size, metrics::MethodClass};
+use crate::{
+    front::{Seen, Unreadable},
+    limits::size,
+    metrics::MethodClass,
+};
 
 /// Pieces of a body that are written at once.
 const PIECES_MAX: usize = 8;
@@ -123,10 +127,12 @@ impl<S: Stream, H: Handler> Shortcut<S, H> {
             Begin::Other => return Look::HandOver,
         };
         let is_head = request.is_head;
+        let target = request.target;
         let request = self.answers.asked(&request);
         let Some(answer) = self.answers.get(&request, self.generation) else { return Look::HandOver };
-        let Ok(client) = self.client(&self.buffer[self.begin..self.begin + length]) else { return Look::HandOver };
-        match answer.lasting.as_ref().map_or(Holds::Yes, |lasting| lasting.holds(client)) {
+        let head = &self.buffer[self.begin..self.begin + length];
+        let Ok(seen) = self.seen(head) else { return Look::HandOver };
+        match answer.lasting.as_ref().map_or(Holds::Yes, |lasting| lasting.holds(seen.client)) {
             Holds::Yes => {}
             Holds::Unknown => return Look::HandOver,
             Holds::Over => {
@@ -137,7 +143,7 @@ impl<S: Stream, H: Handler> Shortcut<S, H> {
         if let Some(rates) = &self.rules.as_ref().rates {
             let method = if is_head { Method::HEAD } else { Method::GET };
             // Whoever refuses it asks again; what is refused counts for nothing.
-            if rates.admit(client, &method).is_err() {
+            if rates.admit(seen.client, &method).is_err() {
                 return Look::HandOver;
             }
         }
@@ -146,8 +152,10 @@ impl<S: Stream, H: Handler> Shortcut<S, H> {
             return Look::HandOver;
         };
         let method = if is_head { MethodClass::Head } else { MethodClass::Get };
-        let client = self.is_proxy.then_some(client);
-        let mut observation = Observation::repeat(self.service.observer.clone(), client, method, answer.route);
+        let (observer, peer) = (&self.service.observer, &self.service.peer);
+        let traced = Traced::again(observer.tracer.as_ref(), is_head, target, head, (peer, &seen));
+        let client = self.is_proxy.then_some(seen.client);
+        let mut observation = Observation::repeat(observer.clone(), client, method, answer.route).traced(traced);
         observation.answered(answer.status);
         self.begin += length;
         self.head.clear();
@@ -181,13 +189,12 @@ impl<S: Stream, H: Handler> Shortcut<S, H> {
     }
 
     /// Whose request this head is.
-    fn client(&self, head: &[u8]) -> Result<IpAddr, Unreadable> {
+    fn seen(&self, head: &[u8]) -> Result<Seen, Unreadable> {
         let connected = self.service.peer.client;
-        if !self.is_proxy {
-            return Ok(connected);
+        match self.is_proxy {
+            false => Ok(Seen { client: connected, scheme: None }),
+            true => self.rules.as_ref().proxies.see(connected, |name| plain::values(head, name)),
         }
-        let front = self.rules.as_ref();
-        front.proxies.see(connected, |name| plain::values(head, name)).map(|seen| seen.client)
     }
 
     /// Reads behind what is there. False at the end of the stream.

@@ -156,6 +156,7 @@ async fn limits_out_of_range_and_taken_addresses_are_refused() {
         metrics: Metrics::new("test", Vec::new),
         health: Health::new(|| Ok(())),
         repeats: true,
+        tracer: None,
     };
     let wrong = Limits { headers_max: 0, ..Limits::default() };
     let error = Live::new(wrong.clone()).err().unwrap();

@@ -243,6 +243,7 @@ impl Running {
             metrics: metrics.clone(),
             health: health.clone(),
             repeats: true,
+            tracer: None,
         };
         let server = Server::bind(Toy { gate: gate.clone(), front: Arc::new(front) }, options).unwrap();
         let address = server.local_addr().unwrap();

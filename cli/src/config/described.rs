@@ -169,6 +169,12 @@ pub const TREE_ROWS: &[TreeRow] = &[
         about: "What of a certificate is the name of its user.",
     },
     TreeRow {
+        path: "log.traces",
+        schema: trees::traces,
+        effect: Restart,
+        about: "Which requests are written down as spans of traces, and the collector that gets them.",
+    },
+    TreeRow {
         path: "http.ratelimit",
         schema: trees::rate_limit,
         effect: Live,
@@ -235,7 +241,7 @@ mod tests {
     use super::*;
 
     #[test]
-    #[cfg(feature = "auth")]
+    #[cfg(all(feature = "auth", feature = "telemetry"))]
     fn every_row_is_of_a_key() {
         let rows =
             ROWS.iter().map(|row| (row.path, row.about)).chain(TREE_ROWS.iter().map(|row| (row.path, row.about)));

@@ -13,6 +13,8 @@ use tracing::level_filters::LevelFilter;
 use super::bearer;
 #[cfg(feature = "ldap")]
 use super::ldap;
+#[cfg(feature = "telemetry")]
+use super::traces;
 use super::{
     Config, address, collection,
     duration::{self, GoDuration},
@@ -157,9 +159,12 @@ pub const TREES: &[Tree] = &[
     Tree { path: browser::SESSION_DRIVER, set: browser::set_driver },
     #[cfg(feature = "bearer")]
     Tree { path: bearer::KEY, set: bearer::set },
+    #[cfg(feature = "telemetry")]
+    Tree { path: traces::KEY, set: traces::set },
 ];
 
-/// Keys of zot that cannot be honoured, each with the feature it belongs to.
+/// Keys of zot that cannot be honoured, and those of parts that this build does not have, each with the feature it
+/// belongs to.
 pub const UNSUPPORTED: &[(&str, &str)] = &[
     ("storage.subPaths", "several roots"),
     ("storage.remoteCache", "remote storage"),
@@ -175,6 +180,8 @@ pub const UNSUPPORTED: &[(&str, &str)] = &[
     ("http.auth", "a build without authentication"),
     #[cfg(not(feature = "auth"))]
     ("http.accessControl", "a build without access control"),
+    #[cfg(not(feature = "telemetry"))]
+    ("log.traces", "a build without traces"),
     #[cfg(all(feature = "auth", not(feature = "ldap")))]
     ("http.auth.ldap", "a build without LDAP"),
     #[cfg(all(feature = "auth", not(feature = "bearer")))]

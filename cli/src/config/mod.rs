@@ -46,6 +46,8 @@ pub mod schema;
 mod scrub;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "telemetry")]
+mod traces;
 mod tree;
 pub mod value;
 #[cfg(all(test, feature = "auth"))]
@@ -77,6 +79,9 @@ pub struct Config {
     #[cfg(feature = "auth")]
     pub access: access::Access,
     pub log: Log,
+    /// Where traces of requests go; nowhere if there is none.
+    #[cfg(feature = "telemetry")]
+    pub traces: Option<orlop_telemetry::Options>,
     /// Pages of which origins may read answers, as it is written; checked.
     pub allow_origin: Option<String>,
     /// What the operator should know about the file, although it is accepted.
@@ -136,6 +141,8 @@ impl Default for Config {
             #[cfg(feature = "auth")]
             access: access::Access::default(),
             log: Log { level: LevelFilter::INFO, output: None, audit: None, access: None },
+            #[cfg(feature = "telemetry")]
+            traces: None,
             allow_origin: None,
             notes: Vec::new(),
             document: value::Value::Object(Vec::new()),
@@ -174,6 +181,10 @@ impl Config {
     fn settle(&mut self) {
         #[cfg(feature = "auth")]
         self.access.below(&self.front.base_path);
+        #[cfg(feature = "telemetry")]
+        if let Some(traces) = &mut self.traces {
+            traces.base_path = self.front.base_path.as_str().to_owned();
+        }
     }
 
     /// Notes what no single key can tell.

@@ -19,3 +19,4 @@ mod rebuild;
 mod reload;
 mod scrub;
 mod soak;
+mod traces;

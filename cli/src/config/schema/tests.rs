@@ -69,6 +69,7 @@ fn is_of(name: &Value, value: &Value) -> bool {
         "string" => value.is_string(),
         "boolean" => value.is_boolean(),
         "integer" => value.is_u64() || value.is_i64(),
+        "number" => value.is_number(),
         other => panic!("the schema uses the type {other:?}, which is not judged here"),
     }
 }

@@ -185,3 +185,13 @@ pub fn rate_limit() -> Value {
     method["required"] = json!(["method", "rate"]);
     object([("rate", whole()), ("methods", list(method))])
 }
+
+/// `log.traces`.
+pub fn traces() -> Value {
+    let share = json!({ "type": "number", "minimum": 0, "maximum": 1, "default": 0.01 });
+    let name = json!({ "type": "string", "minLength": 1, "default": "orlop" });
+    let mut traces =
+        object([("endpoint", text()), ("headers", entries(text())), ("sample", share), ("serviceName", name)]);
+    traces["required"] = json!(["endpoint"]);
+    traces
+}
