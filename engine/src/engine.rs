@@ -473,7 +473,11 @@ fn open_index(root: &Path, options: &Options) -> Result<Arc<dyn Index>> {
             // Whoever has little memory for what is read has little for what is to be written.
             let write_buffer_bytes = default.write_buffer_bytes.min(options.cache_bytes.max(WRITE_BUFFER_BYTES_MIN));
             let rocks = crate::index::RocksOptions { cache_bytes: options.cache_bytes, write_buffer_bytes, ..default };
-            let index = crate::index::RocksIndex::open(path, rocks).map_err(|error| match index_error(error) {
+            let opened = crate::index::RocksIndex::open(path, rocks).inspect_err(|error| {
+                // Whoever is told that there is no space is not told for what.
+                tracing::warn!(%error, "the index could not be opened");
+            });
+            let index = opened.map_err(|error| match index_error(error) {
                 Error::InUse { .. } => Error::InUse { path: path.clone() },
                 other => rebuild::with_remedy(root, other),
             })?;

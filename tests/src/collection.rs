@@ -27,3 +27,21 @@ pub async fn settled(registry: &Registry) -> Value {
         tokio::time::sleep(PERIOD).await;
     }
 }
+
+/// Waits until no upload is open any more. One that was left is discarded a little later than the garbage from before
+/// the last start: it counts as touched by that.
+///
+/// # Panics
+/// If one is left for longer than [`PATIENCE`].
+pub async fn without_uploads(registry: &Registry) {
+    let client = registry.client();
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let metrics = client.get("/metrics").await.expect(200);
+        if String::from_utf8_lossy(&metrics.body).lines().any(|line| line == "orlop_uploads_open 0") {
+            return;
+        }
+        assert!(Instant::now() < deadline, "uploads are left open");
+        tokio::time::sleep(PERIOD).await;
+    }
+}

@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 
 use crate::{
     Registry,
-    collection::settled,
+    collection::{settled, without_uploads},
     disk,
     verify::{Tally, Violation, Worker},
 };
@@ -74,6 +74,7 @@ pub async fn end(mut registry: Registry, workers: &mut [Worker]) -> Tally {
     registry.reconfigure(config("1s"));
     registry.restart().await;
     settled(&registry).await;
+    without_uploads(&registry).await;
     registry.stop();
     let left = [disk::blob_files(&registry.root()), disk::upload_files(&registry.root())];
     assert_eq!(left, [vec![], vec![]], "files are left");

@@ -4,16 +4,22 @@
 //! write returns, it and all earlier writes survive a power cut; when [`RocksIndex::open`] returns,
 //! no synced write is missing.
 
+mod edits;
 mod files;
+mod room;
 mod settings;
 mod synced;
+mod undo;
 mod versions;
 
 use std::{
     fs::{self, TryLockError},
     io,
     path::Path,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use rocksdb::{ColumnFamily, DB, DBPinnableSlice, ErrorKind, ReadOptions, ReadTier, WriteBatch, WriteOptions};
@@ -36,6 +42,8 @@ pub struct RocksIndex {
     writer: Mutex<()>,
     /// `None` when opened read-only.
     synced: Option<SyncedSequence>,
+    /// A write or a sync failed: nothing is known about what was to be durable, and nothing more is written.
+    has_failed: AtomicBool,
     cached_only: ReadOptions,
     uncached: ReadOptions,
 }
@@ -44,8 +52,10 @@ impl RocksIndex {
     /// Opens the index in directory `path`, creating it, its parents and missing tables.
     ///
     /// A torn tail of changes that were never synced is dropped without an error, and so is a torn
-    /// change of the list of files. Errors:
+    /// change of the list of files, and a compaction that a failed sync has undone. Where there is hardly any
+    /// room on the device, what is in the logs stays there. Errors:
     /// [`IndexError::InUse`] when it is open already, here or in another process;
+    /// [`IndexError::NoSpace`] when there is no room at all;
     /// [`IndexError::Corrupt`] when files are damaged or missing, when synced changes are missing
     /// from the log, or when it has tables this version does not know. The data is then left as it
     /// was found.
@@ -57,17 +67,44 @@ impl RocksIndex {
             TryLockError::Error(e) => file_error(path, &e),
         })?;
         versions::cut_torn_end(path).map_err(|e| file_error(path, &e))?;
+        let db = match Self::open_files(path, &options) {
+            Err(IndexError::Corrupt(_)) if undo::undo_compactions(path).map_err(|e| file_error(path, &e))? => {
+                Self::open_files(path, &options)?
+            }
+            opened => opened?,
+        };
+        Ok(Self::new(db, Some(synced)))
+    }
+
+    fn open_files(path: &Path, options: &RocksOptions) -> Result<DB, IndexError> {
         let recorded = recorded(path)?;
         if path.join("CURRENT").exists() && recorded.is_some() {
             // Opening for writing replaces the log by what could be read of it. The damage must
             // be found before, while the log is still there to be salvaged.
-            Self::read_only(path, &options)?;
+            Self::read_only(path, options)?;
         }
-        let tables = settings::tables(&options, &Table::ALL);
-        let db = DB::open_cf_descriptors(&settings::database(&options), path, tables).map_err(open_error)?;
+        let db = match room::shortage(path) {
+            None => {
+                let tables = settings::tables(options, &Table::ALL);
+                DB::open_cf_descriptors(&settings::database(options), path, tables).map_err(open_error)?
+            }
+            Some(logs) => Self::open_frugally(path, options, logs)?,
+        };
         // It was read a second time, and may have come out differently.
         refuse_loss(path, recorded, db.latest_sequence_number())?;
-        Ok(Self::new(db, Some(synced)))
+        Ok(db)
+    }
+
+    /// `logs` is how many bytes of logs there are.
+    fn open_frugally(path: &Path, options: &RocksOptions, logs: u64) -> Result<DB, IndexError> {
+        tracing::warn!("there is hardly any room for the index; what is in its logs stays there");
+        room::sync_logs(path).map_err(|e| file_error(path, &e))?;
+        let options = room::roomier(options, logs);
+        let tables = settings::tables(&options, &Table::ALL);
+        let database = settings::frugal(&options).map_err(error)?;
+        let db = DB::open_cf_descriptors(&database, path, tables).map_err(open_error)?;
+        room::reserve_log(path);
+        Ok(db)
     }
 
     /// Opens an existing index for reading; missing tables are empty. Nothing but RocksDB's
@@ -99,7 +136,8 @@ impl RocksIndex {
         let mut uncached = ReadOptions::default();
         uncached.fill_cache(false);
         uncached.set_verify_checksums(true);
-        Self { db, writer: Mutex::new(()), synced, cached_only, uncached }
+        let has_failed = AtomicBool::new(false);
+        Self { db, writer: Mutex::new(()), synced, has_failed, cached_only, uncached }
     }
 
     /// `None` only for a table that an index opened read-only does not have.
@@ -149,9 +187,17 @@ impl RocksIndex {
 
     /// Makes every earlier write durable.
     fn sync(&self) -> Result<(), IndexError> {
-        self.db.flush_wal(true).map_err(error)?;
+        self.db.flush_wal(true).map_err(|e| self.failed(e))?;
         self.record_synced();
         Ok(())
+    }
+
+    /// Ends the background work when a write failed. A failed sync of the directory may have lost the name of a file
+    /// that a flush or a compaction has just made and is going to rest on; only this write was told.
+    fn failed(&self, e: rocksdb::Error) -> IndexError {
+        self.has_failed.store(true, Ordering::SeqCst);
+        self.db.cancel_all_background_work(false);
+        error(e)
     }
 }
 
@@ -196,7 +242,7 @@ impl Index for RocksIndex {
         }
         let mut options = WriteOptions::default();
         options.set_sync(synced);
-        self.db.write_opt(batch, &options).map_err(error)?;
+        self.db.write_opt(batch, &options).map_err(|e| self.failed(e))?;
         if synced {
             self.record_synced();
         }
@@ -218,7 +264,9 @@ impl Index for RocksIndex {
 
 impl Drop for RocksIndex {
     fn drop(&mut self) {
+        // A second sync could succeed without what the first one has lost.
         if self.synced.is_some()
+            && !self.has_failed.load(Ordering::SeqCst)
             && let Err(e) = self.sync()
         {
             tracing::warn!(error = %e, "buffered changes could not be synced while closing the index");
@@ -356,6 +404,39 @@ mod tests {
         assert_eq!(scan_start(b"ab", Some(b"aa")), b"ab");
         assert_eq!(scan_start(b"ab", Some(b"ab")), b"ab\0");
         assert_eq!(scan_start(b"ab", Some(b"abc")), b"abc\0");
+    }
+
+    fn count(root: &Path, extension: &str) -> usize {
+        let paths = fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path());
+        paths.filter(|path| path.extension().is_some_and(|found| found == extension)).count()
+    }
+
+    /// Opened again and again without room, an index keeps everything in its logs; with room they become tables.
+    #[test]
+    fn a_frugal_opening_leaves_the_logs_as_they_are() {
+        let root = tempfile::tempdir().unwrap();
+        let (path, options) = (root.path(), RocksOptions::default());
+        let rows = |index: &RocksIndex| index.snapshot().scan(Table::Names, b"", None, 100).unwrap().len();
+        let write = |index: &RocksIndex, row: u8| {
+            let writes = vec![(Table::Names, vec![row], Some(vec![row]))];
+            index.write(&Changes { conditions: vec![], writes }, Durability::Synced).unwrap();
+        };
+        write(&RocksIndex::open(path, options.clone()).unwrap(), 0);
+        for opening in 1..=4 {
+            let synced = SyncedSequence::open(path).unwrap();
+            let db = RocksIndex::open_frugally(path, &options, 1 << 20).unwrap();
+            let index = RocksIndex::new(db, Some(synced));
+            assert_eq!(rows(&index), usize::from(opening));
+            write(&index, opening);
+            assert_eq!((count(path, "sst"), count(path, "log")), (0, usize::from(opening) + 1));
+        }
+        let index = RocksIndex::open(path, options.clone()).unwrap();
+        assert_eq!(rows(&index), 5);
+        assert!(count(path, "sst") > 0);
+        // Files that are of no use are removed in the background, which closing waits for.
+        drop(index);
+        assert_eq!(count(path, "log"), 1);
+        assert_eq!(rows(&RocksIndex::open(path, options).unwrap()), 5);
     }
 
     #[test]

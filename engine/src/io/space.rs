@@ -3,14 +3,15 @@
 //! In: how much content is about to take. Out: ENOSPC while the device still has a reserve, so that
 //! what frees space (removals, collection) and what must not fail (the index's log) can go on. For a
 //! device that others fill up to the last byte there is a ballast: a file of nothing, given up when
-//! the index would have no room any more, and made again when there is.
+//! the index would have no room any more, and made again when there is. A second one is kept for starts
+//! alone, because the first may be gone when a process is killed on such a device.
 
 use std::{
     fs, io,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -32,13 +33,29 @@ const BALLAST_PART_LOW: u64 = 4;
 /// The ballast's name in the root.
 const BALLAST: &str = "BALLAST";
 
+/// What a start takes of the room that is kept for starts: for the index's list of files, its settings, a log
+/// with some room of its own, and the first changes.
+const START_BYTES: u64 = 16 << 20;
+
+/// Room is kept for so many starts in a row; less if the reserve is smaller.
+const STARTS: u64 = 2;
+
+/// Its name in the root.
+const START_BALLAST: &str = "BALLAST.start";
+
 /// The room below one root.
 pub(crate) struct Space {
     root: PathBuf,
     reserve_bytes: u64,
     /// Bytes of operations under way, which the file system does not count yet.
     pending: AtomicU64,
-    ballast: Mutex<Ballast>,
+    kept: Mutex<Kept>,
+}
+
+struct Kept {
+    ballast: Ballast,
+    /// Bytes that are kept for starts.
+    for_starts: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,13 +80,15 @@ impl Space {
         let total = stat.f_blocks.saturating_mul(stat.f_frsize);
         let usual = (total / 100).clamp(RESERVE_BYTES_MIN, RESERVE_BYTES_MAX).min(total / RESERVE_PART_MAX);
         let ballast = if root.join(BALLAST).exists() { Ballast::There } else { Ballast::Given };
+        let for_starts = fs::metadata(root.join(START_BALLAST)).map_or(0, |metadata| metadata.len());
         let space = Space {
             root: root.to_owned(),
             reserve_bytes: reserve.unwrap_or(usual),
             pending: AtomicU64::new(0),
-            ballast: Mutex::new(ballast),
+            kept: Mutex::new(Kept { ballast, for_starts }),
         };
         space.tend();
+        space.make_room_for_a_start();
         Ok(Arc::new(space))
     }
 
@@ -94,10 +113,21 @@ impl Space {
 
     /// Bytes of a ballast that was given up: they are the index's, and content must not take them.
     fn owed(&self) -> u64 {
-        match *self.ballast.lock().unwrap_or_else(PoisonError::into_inner) {
-            Ballast::Given => self.ballast_bytes(),
-            Ballast::There | Ballast::Unsupported => 0,
+        let kept = self.kept();
+        let missing = self.start_ballast_bytes().saturating_sub(kept.for_starts);
+        match kept.ballast {
+            Ballast::Given => self.ballast_bytes() + missing,
+            Ballast::There => missing,
+            Ballast::Unsupported => 0,
         }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn start_ballast_bytes(&self) -> u64 {
+        (STARTS * START_BYTES).min(self.reserve_bytes / 2)
     }
 
     fn ballast_bytes(&self) -> u64 {
@@ -105,18 +135,47 @@ impl Space {
     }
 
     /// Called before each write of the index: gives the ballast up when there is no room beside it,
-    /// and makes it again when there is plenty.
+    /// and makes both again when there is plenty.
     pub fn tend(&self) {
         let Ok(available) = self.available() else { return };
         let size = self.ballast_bytes();
-        let mut ballast = self.ballast.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.kept();
         let is_low = available < size / BALLAST_PART_LOW;
         let has_plenty = available >= self.reserve_bytes.saturating_add(2 * size);
-        match *ballast {
-            Ballast::There if is_low => *ballast = self.give_up(),
-            Ballast::Given if has_plenty && size > 0 => *ballast = self.make(size),
-            Ballast::There | Ballast::Given | Ballast::Unsupported => {}
+        match kept.ballast {
+            Ballast::There if is_low => kept.ballast = self.give_up(),
+            Ballast::Given if has_plenty && size > 0 => kept.ballast = self.make(size),
+            Ballast::There => self.restore_for_starts(&mut kept, available),
+            Ballast::Given | Ballast::Unsupported => {}
         }
+    }
+
+    /// Makes up for what starts have taken, as soon as the reserve is there beside it.
+    fn restore_for_starts(&self, kept: &mut Kept, available: u64) {
+        let size = self.start_ballast_bytes();
+        let missing = size.saturating_sub(kept.for_starts);
+        if missing == 0 || available < self.reserve_bytes.saturating_add(missing) {
+            return;
+        }
+        match allocated(&self.root.join(START_BALLAST), size) {
+            Ok(()) => kept.for_starts = size,
+            Err(error) => tracing::info!(%error, "no room is kept for a start on a full device"),
+        }
+    }
+
+    /// Gives up a part of what is kept for starts if there is no room for one.
+    fn make_room_for_a_start(&self) {
+        let mut kept = self.kept();
+        if kept.for_starts == 0 || self.available().is_ok_and(|available| available >= START_BYTES) {
+            return;
+        }
+        let left = kept.for_starts.saturating_sub(START_BYTES);
+        let file = fs::OpenOptions::new().write(true).open(self.root.join(START_BALLAST));
+        match file.and_then(|file| file.set_len(left)) {
+            Ok(()) => tracing::warn!(left, "the device is full; room that was kept for a start is given up"),
+            Err(error) => tracing::warn!(%error, "the device is full and what is kept for a start cannot be cut"),
+        }
+        kept.for_starts = left;
     }
 
     fn give_up(&self) -> Ballast {
@@ -129,10 +188,7 @@ impl Space {
 
     fn make(&self, size: u64) -> Ballast {
         let path = self.root.join(BALLAST);
-        let mut options = fs::OpenOptions::new();
-        let file = options.create(true).truncate(false).write(true).mode(0o600).open(&path);
-        let made = file.and_then(|file| Ok(fallocate(&file, FallocateFlags::empty(), 0, size)?));
-        match made {
+        match allocated(&path, size) {
             Ok(()) => Ballast::There,
             Err(error) => {
                 tracing::info!(%error, "no ballast is kept for a full device");
@@ -154,6 +210,13 @@ impl Drop for Admission {
     fn drop(&mut self) {
         self.space.pending.fetch_sub(self.bytes, Ordering::SeqCst);
     }
+}
+
+/// Makes a file of nothing, or makes it longer.
+fn allocated(path: &Path, size: u64) -> io::Result<()> {
+    let mut options = fs::OpenOptions::new();
+    let file = options.create(true).truncate(false).write(true).mode(0o600).open(path)?;
+    Ok(fallocate(&file, FallocateFlags::empty(), 0, size)?)
 }
 
 fn no_space() -> io::Error {
@@ -196,17 +259,37 @@ mod tests {
         let root = tempfile::tempdir().expect("a directory");
         let space = Space::open(root.path(), None).expect("a file system");
         let path = root.path().join(BALLAST);
-        if *space.ballast.lock().expect("no panic holds it") == Ballast::Unsupported {
+        if space.kept().ballast == Ballast::Unsupported {
             return;
         }
         let size = BALLAST_BYTES_MAX.min(space.reserve_bytes);
         assert_eq!(fs::metadata(&path).expect("made at once").len(), size);
-        assert_eq!(space.owed(), 0);
+        assert_eq!(space.owed(), space.start_ballast_bytes(), "made with the next change");
         assert_eq!(space.give_up(), Ballast::Given);
         assert!(!path.exists());
-        *space.ballast.lock().expect("no panic holds it") = Ballast::Given;
-        assert_eq!(space.owed(), size, "content does not take the place of the ballast");
+        space.kept().ballast = Ballast::Given;
+        assert_eq!(space.owed(), size + space.start_ballast_bytes(), "content does not take the place of the ballast");
         space.tend();
         assert_eq!(fs::metadata(&path).expect("made again").len(), size);
+    }
+
+    #[test]
+    fn what_is_kept_for_starts_is_taken_in_parts_and_comes_back() {
+        let root = tempfile::tempdir().expect("a directory");
+        let space = Space::open(root.path(), None).expect("a file system");
+        if space.kept().ballast == Ballast::Unsupported {
+            return;
+        }
+        let (path, size) = (root.path().join(START_BALLAST), space.start_ballast_bytes());
+        space.tend();
+        assert_eq!(fs::metadata(&path).expect("made after the other one").len(), size);
+        assert_eq!(space.owed(), 0);
+        space.make_room_for_a_start();
+        assert_eq!(fs::metadata(&path).expect("there is room").len(), size);
+        // As a start on a full device leaves it.
+        fs::OpenOptions::new().write(true).open(&path).and_then(|file| file.set_len(1)).expect("it can be cut");
+        let space = Space::open(root.path(), None).expect("a file system");
+        assert_eq!(fs::metadata(&path).expect("made again").len(), size);
+        assert_eq!(space.owed(), 0);
     }
 }

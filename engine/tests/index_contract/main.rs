@@ -5,6 +5,8 @@
 mod contract;
 #[cfg(feature = "rocks")]
 mod disk;
+#[cfg(feature = "rocks")]
+mod lost;
 mod model;
 mod simulation;
 

@@ -140,11 +140,9 @@ impl Bench {
         }
         let Err(second) = self.registry.try_restart(|| false) else { return Ok(true) };
         let broken = |what: &str| Err(format!("{what} after {fault}, which met {hit}:\n{first}{second}"));
-        // RocksDB has cut its log where it read a wrong byte, or its list of files names one whose name a failed sync
-        // has lost. That is noticed, with the command that is for it.
+        // RocksDB has cut its log where it read a wrong byte. That is noticed, with the command that is for it.
         let is_cut = (hit.kind, hit.class) == (Kind::Read, Class::IndexLog);
-        let is_torn = Kind::SYNCING.contains(&hit.kind) && hit.class == Class::Index;
-        if !(is_cut || is_torn) || !second.contains("orlop rebuild --replace") {
+        if !is_cut || !second.contains("orlop rebuild --replace") {
             return broken("it does not start");
         }
         self.report.refused += 1;

@@ -91,6 +91,15 @@ pub(super) fn database(options: &RocksOptions) -> Options {
     db
 }
 
+/// The same for an opening that writes next to nothing ([`room`](super::room)): logs become no tables, however much
+/// they hold, and no file takes room ahead of time, which would be the room of the next one.
+pub(super) fn frugal(options: &RocksOptions) -> Result<Options, rocksdb::Error> {
+    // The crate has no functions for these.
+    database(options).get_options_from_string(
+        "avoid_flush_during_recovery=true;enforce_write_buffer_manager_during_recovery=false;allow_fallocate=false",
+    )
+}
+
 /// What is checked and what is recovered.
 fn durability(db: &mut Options) {
     // A torn tail after a power cut was never acknowledged and must not stop the start; this mode

@@ -12,14 +12,14 @@
 use std::{
     fs::{self, OpenOptions},
     io,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 /// Records lie in blocks of this size; none crosses the end of one (RocksDB's log format).
-const BLOCK_BYTES: usize = 32 * 1024;
+pub(super) const BLOCK_BYTES: usize = 32 * 1024;
 
 /// Masked CRC32C, length (16 bits), kind.
-const HEADER_BYTES: usize = 7;
+pub(super) const HEADER_BYTES: usize = 7;
 
 /// What a device writes whole or not at all.
 const SECTOR_BYTES: usize = 512;
@@ -31,28 +31,38 @@ const ZEROS_MIN: usize = 16;
 ///
 /// Errors: the list can't be read, cut or synced. One that is not there is left to RocksDB to complain of.
 pub(super) fn cut_torn_end(root: &Path) -> io::Result<()> {
-    let bytes = match fs::read(root.join("CURRENT")) {
-        Ok(name) => name,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(e) => return Err(e),
-    };
-    let name = String::from_utf8_lossy(&bytes).trim_end().to_owned();
-    if !name.starts_with("MANIFEST-") || name.contains('/') {
-        return Ok(());
-    }
-    let path = root.join(name);
-    let bytes = match fs::read(&path) {
-        Ok(bytes) => bytes,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(e) => return Err(e),
-    };
+    let Some((path, bytes)) = read(root)? else { return Ok(()) };
     let Some(end) = torn_at(&bytes) else { return Ok(()) };
     tracing::warn!(
         path = %path.display(),
         cut = bytes.len() - end,
         "the last change of the list of files was torn by a power cut, before anything relied on it; it is cut off"
     );
-    let file = OpenOptions::new().write(true).open(&path)?;
+    cut(&path, end)
+}
+
+/// The list of files that counts, and where it is. `None` if it is not there.
+pub(super) fn read(root: &Path) -> io::Result<Option<(PathBuf, Vec<u8>)>> {
+    let bytes = match fs::read(root.join("CURRENT")) {
+        Ok(name) => name,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(e),
+    };
+    let name = String::from_utf8_lossy(&bytes).trim_end().to_owned();
+    if !name.starts_with("MANIFEST-") || name.contains('/') {
+        return Ok(None);
+    }
+    let path = root.join(name);
+    match fs::read(&path) {
+        Ok(bytes) => Ok(Some((path, bytes))),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// Cuts the list, durably.
+pub(super) fn cut(path: &Path, end: usize) -> io::Result<()> {
+    let file = OpenOptions::new().write(true).open(path)?;
     file.set_len(end as u64)?;
     file.sync_all()
 }
@@ -76,7 +86,7 @@ fn torn_at(bytes: &[u8]) -> Option<usize> {
 }
 
 /// Where the record at `at` ends: `Err` if it is not intact. `None` if there is none that says so.
-fn record_end(bytes: &[u8], at: usize) -> Option<Result<usize, usize>> {
+pub(super) fn record_end(bytes: &[u8], at: usize) -> Option<Result<usize, usize>> {
     let header = bytes.get(at..at + HEADER_BYTES)?;
     let (checksum, rest) = header.split_first_chunk::<4>()?;
     let length = u16::from_le_bytes([rest[0], rest[1]]) as usize;
@@ -111,10 +121,10 @@ fn crc32c(bytes: &[u8]) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn record(payload: &[u8]) -> Vec<u8> {
+    pub fn record(payload: &[u8]) -> Vec<u8> {
         let covered: Vec<u8> = std::iter::once(1).chain(payload.iter().copied()).collect();
         let mut bytes = masked(crc32c(&covered)).to_le_bytes().to_vec();
         bytes.extend_from_slice(&(payload.len() as u16).to_le_bytes());
