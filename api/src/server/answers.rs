@@ -36,7 +36,7 @@ use super::{
     live::{Generation, Live},
     plain::{Credentials, Plain},
 };
-use crate::metrics::RouteClass;
+use crate::{access::Subject, metrics::RouteClass};
 
 /// What all answers together may take, in bytes: some 3,000 documents of 4 KiB, or 20,000 heads.
 const BYTES_MAX: u64 = 16 << 20;
@@ -96,6 +96,9 @@ pub trait Lasting: Send + Sync + 'static {
     /// Whether a client that brings the same credentials now would be taken for the same user, with nothing that has
     /// to be done for it. Never waits.
     fn holds(&self, client: IpAddr) -> Holds;
+
+    /// That user.
+    fn subject(&self) -> &Subject;
 }
 
 /// What is known of credentials without looking them up again.

@@ -154,6 +154,9 @@ impl<S: Stream, H: Handler> Shortcut<S, H> {
         let method = if is_head { MethodClass::Head } else { MethodClass::Get };
         let (observer, peer) = (&self.service.observer, &self.service.peer);
         let traced = Traced::again(observer.tracer.as_ref(), is_head, target, head, (peer, &seen));
+        if let (Some(traced), Some(lasting)) = (&traced, &answer.lasting) {
+            traced.subject().set(lasting.subject());
+        }
         let client = self.is_proxy.then_some(seen.client);
         let mut observation = Observation::repeat(observer.clone(), client, method, answer.route).traced(traced);
         observation.answered(answer.status);

@@ -659,7 +659,7 @@ impl Access for Auth {
         subject.name().filter(|_| subject.evidence::<Evidence>().is_none())?;
         let Ok(Credentials::Password { user, password }) = Credentials::of(&head.headers) else { return None };
         let vouched = self.htpasswd.as_ref()?.vouch(&user, &password)?;
-        Some(Arc::new(OfFile { vouched, throttle: self.throttle.clone() }))
+        Some(Arc::new(OfFile { subject: subject.clone(), vouched, throttle: self.throttle.clone() }))
     }
 
     fn exchange<'a>(&'a self, call: TokenCall<'a>) -> Exchanging<'a> {

@@ -6,12 +6,16 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use orlop_api::server::{Holds, Lasting};
+use orlop_api::{
+    access::Subject,
+    server::{Holds, Lasting},
+};
 
 use crate::{htpasswd::Vouched, throttle::Throttle};
 
 /// A user of the file.
 pub struct OfFile {
+    pub subject: Subject,
     pub vouched: Vouched,
     pub throttle: Option<Arc<Throttle>>,
 }
@@ -22,5 +26,9 @@ impl Lasting for OfFile {
             true => self.vouched.holds(),
             false => Holds::Unknown,
         }
+    }
+
+    fn subject(&self) -> &Subject {
+        &self.subject
     }
 }

@@ -7,6 +7,7 @@ use orlop_tests::{
     Collector, Options, Registry,
     collector::{Mood, Received},
     http::{empty, request},
+    stream::sha256,
 };
 use serde_json::{Value, json};
 
@@ -45,6 +46,16 @@ async fn spans_come_before_the_process_ends_and_have_no_secrets() {
     asked.headers_mut().insert("authorization", HeaderValue::from_static(ALICE));
     asked.headers_mut().insert("cookie", HeaderValue::from_static("session=sentinel-2"));
     registry.client().send(asked).await.expect(404);
+    let as_alice = async |method: Method, path: &str| {
+        let mut asked = request(method, path, empty());
+        asked.headers_mut().insert("authorization", HeaderValue::from_static(ALICE));
+        registry.client().send(asked).await
+    };
+    let digest = sha256(b"");
+    as_alice(Method::POST, &format!("/v2/app/blobs/uploads/?digest={digest}")).await.expect(201);
+    for _ in 0..6 {
+        as_alice(Method::HEAD, &format!("/v2/app/blobs/{digest}")).await.expect(200);
+    }
     let mut wrong = request(Method::GET, "/v2/", empty());
     wrong.headers_mut().insert("authorization", HeaderValue::from_static("Bearer sentinel-3"));
     registry.client().send(wrong).await.expect(401);
@@ -66,6 +77,8 @@ async fn spans_come_before_the_process_ends_and_have_no_secrets() {
     let refused = find("/v2/");
     assert_eq!(refused.attribute("http.response.status_code"), 401);
     assert_eq!(refused.attribute("enduser.id"), Value::Null);
+    let again: Vec<_> = spans.iter().filter(|span| span.attribute("orlop.repeat") == true).collect();
+    assert!(again.len() >= 3 && again.iter().all(|span| span.attribute("enduser.id") == "alice"), "{again:#?}");
     let sent: String = spans.iter().map(|span| span.span.to_string()).collect();
     for secret in ["sentinel", "a password", "YWxpY2U6", "s3cret"] {
         assert!(!sent.contains(secret), "{secret:?} is in a span: {sent}");
