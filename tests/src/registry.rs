@@ -136,8 +136,17 @@ impl Registry {
     /// # Panics
     /// If it still runs.
     pub fn try_restart(&mut self, is_in_vain: impl Fn() -> bool) -> Result<bool, String> {
+        let mut command = self.serve_command();
+        self.try_restart_by(&mut command, is_in_vain)
+    }
+
+    /// Like [`Registry::try_restart`], by a command that ends in [`Registry::serve_command`].
+    ///
+    /// # Panics
+    /// If it still runs.
+    pub fn try_restart_by(&mut self, command: &mut Command, is_in_vain: impl Fn() -> bool) -> Result<bool, String> {
         assert!(self.process.is_none(), "the registry still runs");
-        let mut process = Process::spawn(&mut self.serve_command());
+        let mut process = Process::spawn(command);
         match process.wait_for_line_unless(listening_address, is_in_vain) {
             Ok(address) => {
                 self.address = address.unwrap_or(self.address);

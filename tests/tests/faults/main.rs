@@ -6,3 +6,4 @@ mod common;
 mod disk;
 mod errors;
 mod power;
+mod strace;
