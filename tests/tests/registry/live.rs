@@ -9,7 +9,7 @@ use std::{
 use http::{HeaderName, Method, Request};
 use orlop_tests::{
     Answer, Kept, Options, Registry,
-    http::{Body, empty, request, request_with},
+    http::{Body, empty, request},
     process::PATIENCE,
     stream::sha256,
 };
@@ -138,7 +138,7 @@ async fn what_may_be_stored_changes_for_the_next_request() {
     let metrics = changing.get("/metrics", &[]).await.expect(200);
     let metrics = String::from_utf8_lossy(&metrics.body).into_owned();
     assert!(metrics.contains(r#"orlop_quota_used_bytes{prefix="team"} 10"#), "{metrics}");
-    let refused = changing.push("team/b", "012").await.expect_error(403, "DENIED");
+    let refused = changing.push("team/a", "012").await.expect_error(403, "DENIED");
     assert!(String::from_utf8_lossy(&refused.body).contains("used=10 added=3 limit=12"), "{refused:?}");
     changing.push("team/a", "01").await.expect(201);
     changing.push("third", "01").await.expect_error(429, "TOOMANYREQUESTS");
@@ -195,14 +195,13 @@ async fn logs_go_where_the_file_says_and_back() {
     wait(|| text(&audit), r#""action":"POST""#, 2).await;
 
     changing.change(json!({ "log": { "audit": "audit.log" } })).await;
-    let put = request_with(Method::PUT, "/v2/a/manifests/x", ("content-type", "text/plain"), empty());
-    changing.client.send(put).await.expect("an answer");
-    wait(|| changing.registry.output(), r#""route":"manifest""#, 1).await;
-    wait(|| text(&audit), r#""action":"PUT""#, 1).await;
+    changing.client.call(Method::POST, begin, "").await.expect("an answer").expect(202);
+    wait(|| changing.registry.output(), r#""route":"upload""#, 2).await;
+    wait(|| text(&audit), r#""action":"POST""#, 3).await;
     changing.change(json!({})).await;
     let audited = text(&audit);
     changing.client.call(Method::POST, begin, "").await.expect("an answer").expect(202);
-    wait(|| changing.registry.output(), r#""route":"upload""#, 2).await;
+    wait(|| changing.registry.output(), r#""route":"upload""#, 3).await;
     changing.registry.stop();
     assert_eq!((text(&audit), text(&requests).matches(r#""route":"upload""#).count()), (audited, 2));
     changing.registry.finish();
