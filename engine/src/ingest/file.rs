@@ -20,6 +20,18 @@ use crate::{
 /// begins with bytes that were held back may have more buffers under way, but no more bytes.)
 pub(super) const IN_FLIGHT_MAX: usize = 3;
 
+/// The same while all uploads together have no more than [`PLENTY_BYTES`]: with few of them there is nobody else whose
+/// work fills the moments in which one waits for a thread to wake up.
+const IN_FLIGHT_PLENTY_MAX: usize = 16;
+
+/// What one upload with so many buffers has, and another one beside it.
+const PLENTY_BYTES: usize = 2 * IN_FLIGHT_PLENTY_MAX * BUFFER_BYTES_MAX;
+
+/// The same once all uploads together have more than [`CROWDED_BYTES`]: so many of them keep every thread busy, and
+/// what each holds counts.
+const IN_FLIGHT_CROWDED_MAX: usize = 2;
+const CROWDED_BYTES: usize = 128 << 20;
+
 /// What a file sink needs from the store.
 #[derive(Clone)]
 pub(super) struct Means {
@@ -144,12 +156,21 @@ impl FileSink {
 
     /// Waits until bytes can be taken, and says how many: at least one. Cancel safe.
     pub async fn room(&mut self) -> Result<usize> {
-        while self.in_flight.len() >= IN_FLIGHT_MAX || self.tail_in_flight.is_some() {
+        while self.in_flight.len() >= self.in_flight_max() || self.tail_in_flight.is_some() {
             self.land_one().await?;
         }
         self.tail.take_buffer(&self.means).await;
         self.check()?;
         Ok(self.tail.room())
+    }
+
+    /// Goes back to the least as soon as others come: who has more under way then lands it before he takes a buffer.
+    fn in_flight_max(&self) -> usize {
+        match self.means.pool.bytes_out() {
+            ..PLENTY_BYTES if !self.means.pool.is_scarce() => IN_FLIGHT_PLENTY_MAX,
+            ..CROWDED_BYTES => IN_FLIGHT_MAX,
+            _ => IN_FLIGHT_CROWDED_MAX,
+        }
     }
 
     /// Takes at most `room` bytes.
