@@ -1,7 +1,7 @@
 //! Heads of requests against the grammar of RFC 9112, line by line: whatever is taken for a plain request is one
 //! under the strictest reading, ends where every parser sees its end, and has nothing that frames a body.
 
-use orlop_api::server::{Begin, PLAIN_HEAD_BYTES_MAX, begin};
+use orlop_api::server::{Begin, Credentials, PLAIN_HEAD_BYTES_MAX, Plain, begin};
 
 /// As many as the server may allow.
 const HEADERS_MAX: usize = 1_000;
@@ -10,9 +10,7 @@ pub fn run(data: &[u8]) {
     let judged = begin(data, HEADERS_MAX);
     match judged {
         Begin::Plain(plain, length) => {
-            let (is_head, target, none_match, credentials) = slow(&data[..length]).expect("a strict reading");
-            let read = (plain.is_head, plain.target, plain.none_match, plain.credentials.0);
-            assert_eq!(read, (is_head, target, none_match, credentials));
+            assert_eq!(plain, slow(&data[..length]).expect("a strict reading"));
             // What follows changes nothing, and no part of it is enough.
             assert_eq!(begin(&data[..length], HEADERS_MAX), judged);
             for part in [1, length / 2, length - 1] {
@@ -25,8 +23,8 @@ pub fn run(data: &[u8]) {
     }
 }
 
-/// HEAD or GET, the target, the If-None-Match and the password of a head that is nothing but plain.
-fn slow(head: &[u8]) -> Option<(bool, &[u8], &[u8], &[u8])> {
+/// What a head says that is nothing but plain.
+fn slow(head: &[u8]) -> Option<Plain<'_>> {
     let lines = head.strip_suffix(b"\r\n\r\n")?;
     // Between two ends of lines there is neither CR nor LF nor NUL.
     let mut lines = split(lines).into_iter();
@@ -60,7 +58,8 @@ fn slow(head: &[u8]) -> Option<(bool, &[u8], &[u8], &[u8])> {
             _ => {}
         }
     }
-    (hosts == 1).then_some((is_head, target, none_match.unwrap_or_default(), credentials.unwrap_or_default()))
+    let (none_match, credentials) = (none_match.unwrap_or_default(), Credentials(credentials.unwrap_or_default()));
+    (hosts == 1).then_some(Plain { is_head, target, none_match, credentials })
 }
 
 fn split(mut text: &[u8]) -> Vec<&[u8]> {

@@ -622,9 +622,12 @@ impl Access for Auth {
             api_keys: self.keys.is_some(),
             #[cfg(feature = "bearer")]
             bearer: self.foreign.as_ref().and_then(Foreign::place),
+            #[cfg(not(feature = "bearer"))]
+            bearer: None,
             #[cfg(feature = "openid")]
             providers: self.browser.providers.as_ref().map(Providers::labels).unwrap_or_default(),
-            ..Ways::default()
+            #[cfg(not(feature = "openid"))]
+            providers: Vec::new(),
         }
     }
 
