@@ -294,7 +294,8 @@ async fn poll_once<F: Future + Unpin>(future: &mut F) -> std::task::Poll<F::Outp
 #[tokio::test]
 async fn an_upload_that_lost_bytes_to_a_full_disk_is_over() {
     const ENOSPC: i32 = 28;
-    const PIECE_BYTES: usize = 4 << 20;
+    // More than an upload alone on a registry has in memory: its answer waits for writes.
+    const PIECE_BYTES: usize = 12 << 20;
     let disk = SimDisk::new(1);
     let engine = Engine::simulated(Arc::new(disk.clone()), Arc::new(MemoryIndex::default()), Options::default());
     let registry = TestRegistry::of(engine.await.expect("opens"), Limits::default(), Policy::default());
