@@ -195,9 +195,11 @@ async fn podman_logs_in_and_out() {
     run_well(push.arg(format!("oci:{}:amd64", fixture.path().display())).arg(format!("docker://{image}")));
 
     let scratch = registry.scratch("podman");
+    // Podman takes none with more than 50 characters.
+    let run_root = tempfile::Builder::new().prefix("podman").tempdir_in("/tmp").expect("a directory");
     let podman = |arguments: &[&str]| {
         let mut command = program(&registry, "podman");
-        command.arg("--root").arg(scratch.join("root")).arg("--runroot").arg(scratch.join("run"));
+        command.arg("--root").arg(scratch.join("root")).arg("--runroot").arg(run_root.path());
         command.args(["--storage-driver", "vfs"]).args(arguments);
         command
     };
