@@ -184,7 +184,7 @@ async fn crane_and_oras_log_in() {
     registry.finish();
 }
 
-/// Podman keeps the password of a login and brings it to each request (S-64).
+/// Podman keeps the password of a login and brings it to each request.
 #[tokio::test(flavor = "multi_thread")]
 async fn podman_logs_in_and_out() {
     let registry = start().await;

@@ -81,7 +81,7 @@ async fn it_ends_with_the_password_and_with_the_user() {
     rig.stop().await;
 }
 
-/// S-62: who guesses waits, also with a password that was right and whose answer is kept.
+/// S-63: who guesses waits, also with a password that was right and whose answer is kept.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_address_that_has_to_wait_gets_nothing_again() {
     let proxies = Proxies { trusted: vec!["127.0.0.1".parse().expect("an address")], ..Proxies::default() };
@@ -105,7 +105,7 @@ async fn an_address_that_has_to_wait_gets_nothing_again() {
     rig.stop().await;
 }
 
-/// A key is looked at each time: it may be revoked, and that it was used is written down.
+/// S-64: a key is looked at each time: it may be revoked, and that it was used is written down.
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_to_keys_are_not_given_again() {
     let rig = Rig::of_users(|htpasswd| Options {
