@@ -65,7 +65,7 @@ crash:
 	ORLOP_RIG_SEED=$(SEED) ORLOP_ROT_HARMS=20000 ORLOP_ROT_INDEX_HARMS=1000 \
 		$(CARGO) test --release $(ASSERTIONS) -p orlop-engine --test store rot -- --nocapture
 	ORLOP_RIG_SEED=$(SEED) ORLOP_FULL_ROUNDS=100 $(CARGO) test --release $(ASSERTIONS) -p orlop-tests --test registry full -- --nocapture
-	ORLOP_RIG_SEED=$(SEED) ORLOP_FAULT_POINTS=$(POINTS) ORLOP_FAULT_RUNS=1000000 ORLOP_STRACE_POSITIONS=1000000 \
+	ORLOP_RIG_SEED=$(SEED) ORLOP_FAULT_POINTS=$(POINTS) ORLOP_FAULT_RUNS=1000000 \
 		$(CARGO) test --release $(ASSERTIONS) -p orlop-tests --test faults -- --nocapture --test-threads 2
 	ORLOP_RIG_SEED=$(SEED) ORLOP_BLOCK_IMAGES=$(IMAGES) \
 		$(CARGO) test --release $(ASSERTIONS) -p orlop-tests --test block -- --nocapture --test-threads 2

@@ -102,6 +102,11 @@ pub enum Error {
     #[error("the store stopped accepting changes after a failed write: {reason}")]
     Stopped { reason: String },
 
+    /// The write or sync of the index that was to make this change failed. Until the store is opened again it reads
+    /// as not made; then it may be found made, whole.
+    #[error("whether this change was made shows when the store is opened again: {reason}")]
+    InDoubt { reason: String },
+
     /// The operating system refused an operation.
     #[error("{context}: {source}")]
     Io { context: &'static str, source: io::Error },

@@ -26,9 +26,12 @@ pub fn run(data: &[u8]) {
             assert_eq!(error.to_string().lines().count(), 1, "{error}");
             // What it is made of, without the words between, which a text may have as well.
             let parts = format!("{error:?}");
-            for (name, hash) in split.into_iter().flatten() {
+            let named: Vec<(&str, &str)> = split.into_iter().flatten().collect();
+            for (_, hash) in &named {
                 let escaped = hash.escape_debug().to_string();
-                let is_shown = hash.len() >= SECRET_BYTES_MIN && !name.contains(hash) && parts.contains(&escaped);
+                // Names are shown, and one may be what another user has as hash.
+                let is_secret = hash.len() >= SECRET_BYTES_MIN && !named.iter().any(|(name, _)| name.contains(hash));
+                let is_shown = is_secret && parts.contains(&escaped);
                 assert!(!is_shown, "the error shows a hash: {error}");
             }
         }

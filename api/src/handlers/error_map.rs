@@ -18,6 +18,7 @@
 //! | `Forbidden`           | 403    | `DENIED`; 409 for a manifest with several tags, see zot's collisions |
 //! | `NoSpace`             | 507    | `UNAVAILABLE`; reads and deletes still work |
 //! | `Stopped`             | 503    | `UNAVAILABLE`, with `Retry-After`           |
+//! | `InDoubt`             | 503    | the same; only the next start shows whether the change was made |
 //! | `TooManyUploads`      | 429    | `TOOMANYREQUESTS`, with `Retry-After`       |
 //! | no descriptor, memory | 503    | `UNAVAILABLE`, with `Retry-After`           |
 //! | everything else       | 500    | `UNKNOWN`; the text stays in the log        |
@@ -167,14 +168,16 @@ impl Failure {
                     .with(RETRY_AFTER, RETRY_SOON_SECONDS);
             }
             Error::NoSpace => (StatusCode::INSUFFICIENT_STORAGE, Code::Unavailable),
-            Error::Stopped { .. } => {
+            Error::Stopped { .. } | Error::InDoubt { .. } => {
                 tracing::error!(%error, "refused: the store accepts no changes");
-                return Failure::new(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    Code::Unavailable,
-                    "the store accepts no changes",
-                )
-                .with(RETRY_AFTER, RETRY_AFTER_SECONDS);
+                let message = match error {
+                    Error::InDoubt { .. } => {
+                        "the disk failed while the change was written; whether it was made shows after the registry's next start"
+                    }
+                    _ => "the store accepts no changes until the registry is started again; this one was not made",
+                };
+                return Failure::new(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, message)
+                    .with(RETRY_AFTER, RETRY_AFTER_SECONDS);
             }
             // Paths and system messages are for the operator, not for the client.
             _ => {
@@ -271,6 +274,7 @@ mod tests {
             (Kind::Blob, Error::io("opening", Errno::MFILE.into()), 503, "UNAVAILABLE"),
             (Kind::Blob, Error::NoSpace, 507, "UNAVAILABLE"),
             (Kind::Blob, Error::Stopped { reason: "a sync".into() }, 503, "UNAVAILABLE"),
+            (Kind::Blob, Error::InDoubt { reason: "a sync".into() }, 503, "UNAVAILABLE"),
             (Kind::Blob, Error::InUse { path: "/secret".into() }, 500, "UNKNOWN"),
             (Kind::Blob, Error::Store { path: "/secret".into(), reason: "secret".into() }, 500, "UNKNOWN"),
             (Kind::Blob, Error::io("secret", io::ErrorKind::TimedOut.into()), 500, "UNKNOWN"),

@@ -72,7 +72,8 @@ impl Committer {
         let request = Request { decide: Box::new(decide), durability, reply };
         queue.send(request).await.map_err(|_| self.stopped_error())?;
         drop(queue);
-        answer.await.map_err(|_| self.stopped_error())?
+        // No answer is given only if the thread panicked, at whatever point of this change.
+        answer.await.map_err(|_| Error::InDoubt { reason: "the commit thread ended".to_owned() })?
     }
 
     /// Why nothing is accepted any more.
@@ -187,8 +188,9 @@ impl Worker {
                 refused.into_iter().for_each(|(reply, error)| drop(reply.send(Err(error))));
             }
             Err(error) => {
-                accepted.extend(refused.into_iter().map(|(reply, _)| reply));
                 self.stop(&error, accepted);
+                // They rest on what may never have been, and changed nothing.
+                refused.into_iter().for_each(|(reply, _)| refuse(reply, &error.to_string()));
             }
         }
     }
@@ -205,7 +207,7 @@ impl Worker {
             if no_space {
                 drop(reply.send(Err(index_error(IndexError::NoSpace(reason.clone())))));
             } else {
-                refuse(reply, &reason);
+                drop(reply.send(Err(Error::InDoubt { reason: reason.clone() })));
             }
         }
     }

@@ -1,5 +1,7 @@
 //! After a crash: is everything as it was acknowledged?
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use http::Method;
 
 use super::{
@@ -46,6 +48,9 @@ impl Worker {
     }
 
     async fn verify_all(&mut self, depth: Depth) -> Step {
+        if !self.may_fail() {
+            self.decide().await?;
+        }
         self.settle().await?;
         let touched = self.facts.take_touched();
         let mut keys: Vec<Key> = self.facts.present().map(|(key, _)| key.clone()).collect();
@@ -91,10 +96,39 @@ impl Worker {
         // What changes nothing is as it was, which may as well be called done.
         let is_done = is_done.unwrap_or(true);
         *(if is_done { &mut self.tally.settled_after } else { &mut self.tally.settled_before }) += 1;
-        self.note(Event::Settled(is_done));
+        self.note(if is_done || !self.may_fail() { Event::Settled(is_done) } else { Event::Doubted });
         for Write { key, .. } in writes {
             self.check(&key).await?;
         }
+        Ok(())
+    }
+
+    /// Finds out, after a restart, which of the changes that met a failing disk was made: one at most, and whole.
+    async fn decide(&mut self) -> Step {
+        if self.facts.doubted().is_empty() {
+            return Ok(());
+        }
+        if self.facts.open().is_some() {
+            self.note(Event::Doubted);
+        }
+        let doubted = self.facts.doubted().to_vec();
+        let keys: BTreeSet<&Key> = doubted.iter().flatten().map(|write| &write.key).collect();
+        let mut found = BTreeMap::new();
+        for key in keys {
+            found.insert(key, self.look(key).await?);
+        }
+        let unchanged = |key: &Key| self.facts.get(key).map(str::to_owned);
+        let explains = |writes: &[Write]| {
+            found.iter().all(|(key, value)| match writes.iter().find(|write| write.key == **key) {
+                Some(write) => *value == write.after,
+                None => *value == unchanged(key),
+            })
+        };
+        let made = if explains(&[]) { None } else { doubted.iter().position(|writes| explains(writes)) };
+        if made.is_none() && !explains(&[]) {
+            return Err(self.broken(format!("no one of these changes explains what is there: {doubted:?}, {found:?}")));
+        }
+        self.note(Event::Decided(made));
         Ok(())
     }
 

@@ -52,6 +52,9 @@ pub struct Facts {
     /// Changed since everything was last looked at.
     touched: BTreeSet<Key>,
     open: Option<Vec<Write>>,
+    /// Changes that got an error of a failing disk and were not seen since. No more than one of them can be in the
+    /// index's log: the one whose write failed, after which a store takes no more.
+    doubted: Vec<Vec<Write>>,
     contents: BTreeMap<String, Content>,
     documents: BTreeMap<String, Document>,
     sessions: BTreeMap<String, Session>,
@@ -71,8 +74,23 @@ impl Facts {
                 let writes = self.writes(change);
                 self.open = Some(writes);
             }
-            Event::Done | Event::Settled(true) => self.close(true),
+            Event::Done | Event::Settled(true) => {
+                // Whoever goes on taking changes knows what became of those before.
+                if self.open.iter().flatten().any(|write| write.before != write.after) {
+                    self.doubted.clear();
+                }
+                self.close(true);
+            }
             Event::Refused | Event::Settled(false) => self.close(false),
+            Event::Doubted => {
+                self.doubted.extend(self.open.clone());
+                self.close(false);
+            }
+            Event::Decided(made) => {
+                let mut doubted = std::mem::take(&mut self.doubted);
+                self.open = made.map(|made| doubted.swap_remove(made));
+                self.close(true);
+            }
             Event::Sending { session, repository, content, end } => {
                 let known = Session { repository: repository.clone(), content: *content, sent: *end };
                 self.sessions.insert(session.clone(), known);
@@ -133,6 +151,11 @@ impl Facts {
     /// The change whose answer never came.
     pub fn open(&self) -> Option<&[Write]> {
         self.open.as_deref()
+    }
+
+    /// Changes of which only a restart shows whether they were made.
+    pub fn doubted(&self) -> &[Vec<Write>] {
+        &self.doubted
     }
 
     /// What a key stands for.

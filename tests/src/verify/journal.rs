@@ -55,6 +55,10 @@ pub enum Event {
     Refused,
     /// There was no such answer; a look showed that it is so (true) or not.
     Settled(bool),
+    /// The disk failed, and a look showed that it is not so. A log may say otherwise at the next start.
+    Doubted,
+    /// A look after that start: which of the changes in doubt was made, counted from 0, if any.
+    Decided(Option<usize>),
     /// Before bytes are sent to an upload: up to so many of this content may be there.
     Sending { session: String, repository: String, content: Content, end: u64 },
     /// The upload ended, or may have.

@@ -5,8 +5,7 @@
 //! then n is one more, until nothing meets it. The page cache keeps what was written: this finds what is said and done
 //! about an error, and what a start makes of it. What a lost sync takes with it is for the other tests here.
 //!
-//! `ORLOP_STRACE_POSITIONS` sets how far n goes for each kind of call; a few are part of `make test`, `make crash` has
-//! all of them. Without the right to trace processes the test says so in one line and does nothing.
+//! Without the right to trace processes the test says so in one line and does nothing.
 
 use std::{
     fs,
@@ -17,13 +16,11 @@ use std::{
 
 use orlop_tests::{
     Options, Registry,
-    rig::{self, number, seed},
+    rig::{self, seed},
     verify::{Depth, Worker, World},
 };
 
 use crate::common::journal;
-
-const POSITIONS_DEFAULT: u64 = 2;
 
 /// Operations of the client in each run.
 const OPERATIONS: u64 = 40;
@@ -78,10 +75,9 @@ async fn a_call_that_is_refused_costs_nothing_that_was_acknowledged() {
     let world = Arc::new(World::new("strace", seed(), 1));
     let mut worker = Worker::new(&world, 0, &journal(&registry), registry.address());
     registry.stop();
-    let positions = number("ORLOP_STRACE_POSITIONS", POSITIONS_DEFAULT);
     let mut report = Report::default();
     for (calls, error) in CALLS {
-        for at in 1..=positions {
+        for at in 1.. {
             let fault = format!("ORLOP_RIG_SEED={} rig=strace: number {at} of {calls} gives {error}", seed());
             let met = run_with(&mut registry, &world, &mut worker, &mut report, (calls, error, at)).await;
             if met.unwrap_or_else(|what| panic!("{fault}: {what}")) == 0 {

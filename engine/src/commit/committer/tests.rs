@@ -93,6 +93,6 @@ async fn a_refusal_waits_for_what_it_rests_on() {
 #[tokio::test]
 async fn nothing_is_refused_for_what_never_was() {
     let (first, second) = answers(false).await;
-    assert!(matches!(first, Err(Error::Stopped { .. })), "{first:?}");
+    assert!(matches!(first, Err(Error::InDoubt { .. })), "{first:?}");
     assert!(matches!(second, Err(Error::Stopped { .. })), "{second:?}");
 }
