@@ -7,8 +7,9 @@ use std::collections::HashSet;
 
 use orlop_auth::Users;
 
-/// Shorter texts may be in an error by chance.
-const SECRET_BYTES_MIN: usize = 12;
+/// Shorter texts, and those of several words, may be in an error by chance: the search learns our own words. Real hashes
+/// have 60 bytes and more.
+const SECRET_BYTES_MIN: usize = 24;
 
 pub fn run(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
@@ -30,9 +31,10 @@ pub fn run(data: &[u8]) {
             for (_, hash) in &named {
                 let escaped = hash.escape_debug().to_string();
                 // Names are shown, and one may be what another user has as hash.
-                let is_secret = hash.len() >= SECRET_BYTES_MIN && !named.iter().any(|(name, _)| name.contains(hash));
-                let is_shown = is_secret && parts.contains(&escaped);
-                assert!(!is_shown, "the error shows a hash: {error}");
+                let is_one_word = !hash.contains(char::is_whitespace);
+                let is_named = named.iter().any(|(name, _)| name.contains(hash));
+                let is_secret = hash.len() >= SECRET_BYTES_MIN && is_one_word && !is_named;
+                assert!(!(is_secret && parts.contains(&escaped)), "the error shows a hash: {error}");
             }
         }
     }
