@@ -4,6 +4,7 @@ use std::process::Command;
 
 use orlop_tests::{Registry, stream::bytes};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use tokio::{net::TcpStream, task::JoinSet};
 
 use crate::common::{Wire, connections, open_files, start, until, within};
 
@@ -34,9 +35,14 @@ async fn connections_leave_descriptors_for_their_requests() {
     let get = format!("GET {} HTTP/1.1\r\nhost: a\r\n\r\n", repository.blob_path(&digest));
     kept.send(&get).await;
     assert_eq!(kept.reply().await.expect("an answer").status, 200);
-    let mut crowd = Vec::new();
+    // All at once: those that find no room in the system's queue of connections go on trying.
+    let mut crowd = JoinSet::new();
     for _ in 0..connections(600) {
-        crowd.push(Wire::open(&registry).await);
+        let address = registry.address();
+        crowd.spawn(async move {
+            let _held = TcpStream::connect(address).await;
+            std::future::pending::<()>().await;
+        });
     }
     let process = registry.process_id();
     let most = OPEN_FILES_MAX as usize;
@@ -53,7 +59,7 @@ async fn connections_leave_descriptors_for_their_requests() {
         assert_eq!(kept.reply().await.expect("an answer").status, 201, "round {round}");
         assert!(open_files(process) < most, "a reserve is left");
     }
-    drop(crowd);
+    crowd.shutdown().await;
     registry.client().get("/v2/").await.expect(200);
     registry.finish();
 }
