@@ -8,12 +8,14 @@ use std::{
     future::Future,
     ops::Range,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use orlop_engine::{Blob, Reader};
+
+use crate::handed::Handed;
 
 /// The body of an answer: nothing, bytes in memory, or parts of a blob.
 #[derive(Debug)]
@@ -71,7 +73,8 @@ impl ResponseBody {
         let remaining = blob.size();
         let mut reader = blob.read(0..remaining);
         let first = Some(reader.next_in_memory()?);
-        let parts = BlobParts { blob, parts: VecDeque::new(), first, state: State::Idle(Box::new(reader)), remaining };
+        let state = State::Idle(Box::new(reader));
+        let parts = BlobParts { blob, parts: VecDeque::new(), first, state, handed: None, remaining };
         Some(ResponseBody(Content::Blob(Box::new(parts))))
     }
 
@@ -84,6 +87,7 @@ impl ResponseBody {
             parts,
             first: None,
             state: State::Between,
+            handed: None,
         };
         if let Some(Part::Range(range)) = body.parts.front() {
             let mut reader = body.blob.read(range.clone());
@@ -130,6 +134,8 @@ struct BlobParts {
     /// The chunk read when the body was opened.
     first: Option<Bytes>,
     state: State,
+    /// The piece handed out last, if there were many readers then: with many, each has one.
+    handed: Option<Handed>,
     /// Bytes still to be sent, over all parts.
     remaining: u64,
 }
@@ -149,6 +155,9 @@ enum State {
 
 impl BlobParts {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+        if let Some(handed) = &self.handed {
+            ready!(handed.poll_back(cx));
+        }
         if let Some(first) = self.first.take() {
             return Poll::Ready(Some(self.account(first)));
         }
@@ -198,7 +207,10 @@ impl BlobParts {
         match self.remaining.checked_sub(length) {
             Some(remaining) => {
                 self.remaining = remaining;
-                Ok(bytes)
+                match self.blob.is_crowded() {
+                    true => Ok(self.handed.get_or_insert_default().piece(bytes)),
+                    false => Ok(bytes),
+                }
             }
             None => Err(self.fail(BodyError::Long { excess: length - self.remaining })),
         }

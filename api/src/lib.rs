@@ -27,6 +27,7 @@ mod cors;
 mod current;
 pub mod document;
 pub mod front;
+mod handed;
 mod handlers;
 pub mod health;
 pub mod limits;

@@ -25,6 +25,15 @@ const LOOK_EVERY_MS: u64 = 10;
 /// answered a document takes a few times its size.
 const DOCUMENTS_PART: u64 = 32;
 
+/// Requests with bodies take at most this part of the bound with the buffers of their connections ...
+const SENDERS_PART: u64 = 2;
+
+/// ... after what the process has for itself, in bytes: in a small container that is much of it.
+const OWN_BYTES: u64 = 64 << 20;
+
+/// Buffers of a connection that a body comes through.
+const SENDER_BUFFERS: u64 = 2;
+
 pub struct Pressure {
     /// `None`: there is no bound.
     bytes_max: Option<u64>,
@@ -34,14 +43,23 @@ pub struct Pressure {
     high: AtomicBool,
     /// Bytes of documents that may still be taken in hand.
     documents: Semaphore,
+    /// Bodies that may still be read, or read away.
+    senders: Semaphore,
 }
+
+/// Leave to read a body. Given back when dropped.
+pub type Sender<'a> = SemaphorePermit<'a>;
 
 /// What one document in hand takes. Given back when dropped.
 #[derive(Default)]
 pub struct Share<'a>(Option<SemaphorePermit<'a>>);
 
 impl Pressure {
-    pub fn new(bytes_max: Option<u64>) -> Self {
+    /// For connections that buffer so many bytes before they are read.
+    pub fn new(bytes_max: Option<u64>, buffer_bytes: u64) -> Self {
+        let each = (SENDER_BUFFERS * buffer_bytes).max(1);
+        let senders = bytes_max.map_or(u64::MAX, |max| max.saturating_sub(OWN_BYTES) / SENDERS_PART / each);
+        let senders = usize::try_from(senders).unwrap_or(usize::MAX);
         let documents = bytes_max.map_or(u64::MAX, |bytes_max| bytes_max / DOCUMENTS_PART);
         let documents = usize::try_from(documents).unwrap_or(usize::MAX);
         Pressure {
@@ -50,7 +68,18 @@ impl Pressure {
             looked_ms: AtomicU64::new(0),
             high: AtomicBool::new(false),
             documents: Semaphore::new(documents.clamp(MANIFEST_BYTES_MAX, Semaphore::MAX_PERMITS)),
+            senders: Semaphore::new(senders.clamp(1, Semaphore::MAX_PERMITS)),
         }
+    }
+
+    /// Leave to read a body, unless there are too many already.
+    pub fn try_send(&self) -> Option<Sender<'_>> {
+        self.senders.try_acquire().ok()
+    }
+
+    /// The same as soon as there are fewer: what is not read waits in the kernel, and then with the client.
+    pub async fn send(&self) -> Sender<'_> {
+        self.senders.acquire().await.expect("it is never closed")
     }
 
     /// Takes `bytes` more of a document in hand. Gives whether there was room for them. Nobody waits for room:
@@ -106,14 +135,25 @@ mod tests {
 
     #[test]
     fn pressure_is_high_beyond_the_bound_only() {
-        assert!(Pressure::new(Some(0)).is_high());
-        assert!(!Pressure::new(Some(u64::MAX)).is_high());
-        assert!(!Pressure::new(None).is_high());
+        assert!(Pressure::new(Some(0), 1).is_high());
+        assert!(!Pressure::new(Some(u64::MAX), 1).is_high());
+        assert!(!Pressure::new(None, 1).is_high());
+    }
+
+    #[test]
+    fn bodies_under_way_are_bounded_by_the_buffers_they_take() {
+        let pressure = Pressure::new(Some(OWN_BYTES + SENDERS_PART * SENDER_BUFFERS * 100), 50);
+        let held = [pressure.try_send(), pressure.try_send()];
+        assert!(held.iter().all(Option::is_some));
+        assert!(pressure.try_send().is_none(), "two buffers of 50 bytes each are all");
+        drop(held);
+        assert!(pressure.try_send().is_some());
+        assert!(Pressure::new(Some(0), 50).try_send().is_some(), "one may always");
     }
 
     #[test]
     fn documents_in_hand_are_bounded_and_give_back_what_they_took() {
-        let pressure = Pressure::new(Some(0));
+        let pressure = Pressure::new(Some(0), 1);
         let (mut first, mut second) = (Share::default(), Share::default());
         assert!(pressure.take(&mut first, MANIFEST_BYTES_MAX / 2));
         assert!(pressure.take(&mut second, MANIFEST_BYTES_MAX / 4));
@@ -124,6 +164,6 @@ mod tests {
         assert!(pressure.take(&mut second, MANIFEST_BYTES_MAX * 3 / 4), "all that the first took");
         drop(second);
         assert!(pressure.take(&mut Share::default(), MANIFEST_BYTES_MAX), "and a whole one has room");
-        assert!(Pressure::new(None).take(&mut Share::default(), 64 * MANIFEST_BYTES_MAX));
+        assert!(Pressure::new(None, 1).take(&mut Share::default(), 64 * MANIFEST_BYTES_MAX));
     }
 }

@@ -84,7 +84,7 @@ impl Registry {
             all.extend(traced.get().map(|tracer| tracer.statistics()).unwrap_or_default());
             all
         });
-        let pressure = Arc::new(Pressure::new(policy.memory_bytes_max));
+        let pressure = Arc::new(Pressure::new(policy.memory_bytes_max, limits.http1_buffer_bytes_max));
         Registry {
             engine,
             limits: Arc::new(limits),
@@ -192,7 +192,7 @@ impl Registry {
         if let Some(cors) = &self.cors {
             cors.allow(&head, response.headers_mut());
         }
-        incoming::drain(&head.headers, &mut body, self.limits.unread_bytes_max).await;
+        incoming::drain(&head.headers, &mut body, self.limits.unread_bytes_max, &self.pressure).await;
         // RFC 9110 section 9.3.2: the headers of a GET without its content.
         if head.method == Method::HEAD {
             *response.body_mut() = ResponseBody::empty();

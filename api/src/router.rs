@@ -41,10 +41,11 @@ pub async fn route(registry: &Registry, head: &Parts, body: &mut impl Incoming) 
     }
     let grant = access::admit(registry, head, &route).await?;
     let query = Query::parse(head.uri.query())?;
+    let mut _turn = None;
     if !matches!(head.method, Method::GET | Method::HEAD) {
         incoming::require_plain(&head.headers)?;
         if head.method != Method::DELETE {
-            incoming::require_memory(&registry.pressure)?;
+            _turn = incoming::require_turn(&registry.pressure, body)?;
         }
     }
     let (method, headers) = (&head.method, &head.headers);

@@ -20,7 +20,7 @@ use crate::{
     io::{Disk, Pool, Space},
     journal::Journal,
     options::Options,
-    read::{EXTENT_BYTES, HotCache, Marks, OpenCache},
+    read::{EXTENT_BYTES, HotCache, Marks, Narrow, OpenCache},
     running::Running,
     schedule,
     statistics::Counters,
@@ -52,6 +52,7 @@ pub(crate) struct Store {
     pub upload_pool: Pool,
     pub ahead: Arc<Ahead>,
     pub read_pool: Pool,
+    pub narrow: Narrow,
     pub open_cache: OpenCache,
     pub hot_cache: HotCache,
     pub running: Running,
@@ -102,6 +103,7 @@ impl Store {
             // Readers are bounded by the connections that hold them, and must never wait for one
             // another: a slow one would stop a fast one.
             read_pool: Pool::new(usize::MAX),
+            narrow: Narrow::default(),
             open_cache: OpenCache::default(),
             hot_cache: HotCache::new(options.hot_bytes_max as u64, EXTENT_BYTES),
             running: Running::default(),

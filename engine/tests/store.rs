@@ -8,6 +8,8 @@ mod common;
 mod content;
 #[path = "store/crash.rs"]
 mod crash;
+#[path = "store/crowds.rs"]
+mod crowds;
 #[path = "store/damage.rs"]
 mod damage;
 #[path = "store/grounds.rs"]

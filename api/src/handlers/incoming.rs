@@ -13,7 +13,7 @@ use http_body_util::BodyExt;
 
 use super::error_map::{Failure, Outcome, RETRY_SOON_SECONDS};
 use crate::{
-    pressure::{Pressure, Share},
+    pressure::{Pressure, Sender, Share},
     protocol::ErrorCode,
     server::RequestBodyError,
 };
@@ -46,6 +46,15 @@ pub fn require_plain(headers: &HeaderMap) -> Outcome<()> {
 /// Refuses what brings bytes while memory is nearly used up.
 pub fn require_memory(pressure: &Pressure) -> Outcome<()> {
     if pressure.is_high() { Err(too_much()) } else { Ok(()) }
+}
+
+/// Leave to read a body, to be held until it was read. Refused when memory is nearly used up or promised to others.
+pub fn require_turn<'a>(pressure: &'a Pressure, body: &impl Incoming) -> Outcome<Option<Sender<'a>>> {
+    require_memory(pressure)?;
+    match body.is_end_stream() {
+        true => Ok(None),
+        false => pressure.try_send().map(Some).ok_or_else(too_much),
+    }
 }
 
 fn too_much() -> Failure {
@@ -97,12 +106,14 @@ pub async fn collect<'a>(
 /// Reads away what is left of a body after its answer was decided, up to `bytes_max`. Clients that
 /// send before they listen lose an early answer if the connection is closed on them. A client that
 /// waits for leave to send (`Expect: 100-continue`) has sent nothing and is not asked to.
-pub async fn drain(headers: &HeaderMap, body: &mut impl Incoming, bytes_max: u64) {
+pub async fn drain(headers: &HeaderMap, body: &mut impl Incoming, bytes_max: u64, pressure: &Pressure) {
     let too_long = content_length(headers).is_some_and(|length| length > bytes_max);
     if body.is_end_stream() || too_long || headers.contains_key(EXPECT) {
         return;
     }
     let reading = async {
+        // A crowd that is refused would take as many buffers as one that is not.
+        let _turn = pressure.send().await;
         let mut drained: u64 = 0;
         while let Some(Ok(frame)) = body.frame().await {
             drained += frame.data_ref().map_or(0, |data| data.len() as u64);

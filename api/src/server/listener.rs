@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use socket2::SockRef;
 use tokio::{
     net::{TcpListener, TcpStream},
     select,
@@ -39,6 +40,15 @@ const RETRY_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// the bytes out of this very buffer: while it is smaller than the processor's cache they are still
 /// in it. The kernel would let it grow to megabytes, which only a long line to the client needs.
 const SAME_HOST_SEND_BYTES: usize = 512 << 10;
+
+/// What the kernel may hold for clients that do not read, in bytes. Each connection gets what this leaves for each
+/// of those there are when it begins: of n connections the oldest k began beside k - 1 others at least, so none has
+/// more than a k-th. The kernel's own bound (tcp_mem in tcp(7)) is one for the whole machine: at it, everybody's
+/// sockets are slow.
+const SEND_BYTES_MAX: usize = 256 << 20;
+
+/// The least of that for one connection, in bytes, and the most that the kernel would take by itself.
+const SEND_BYTES: std::ops::Range<usize> = 64 << 10..4 << 20;
 
 /// A listening socket, whose connections are within their limit.
 pub(super) struct Listener {
@@ -106,10 +116,21 @@ impl Listener {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, peer = %address, "TCP_NODELAY was refused");
         }
-        if is_same_host(&stream, address) {
-            let _ = rustix::net::sockopt::set_socket_send_buffer_size(&stream, SAME_HOST_SEND_BYTES);
-        }
+        bound_send_buffer(&stream, address, self.live.slots.held());
         (stream, address, slot)
+    }
+}
+
+/// Sets what the kernel takes of an answer before the client has read it, where there are `connections`. It goes on
+/// as it would without, if it refuses.
+fn bound_send_buffer(stream: &TcpStream, peer: SocketAddr, connections: u64) {
+    let share = SEND_BYTES_MAX / usize::try_from(connections).unwrap_or(usize::MAX).max(1);
+    if share >= SAME_HOST_SEND_BYTES && is_same_host(stream, peer) {
+        let _ = rustix::net::sockopt::set_socket_send_buffer_size(stream, SAME_HOST_SEND_BYTES);
+    } else if share < SEND_BYTES.end {
+        // Not the size of the buffer: what is on its way to a client far away does not count.
+        let unsent = u32::try_from(share.max(SEND_BYTES.start)).expect("less than the most");
+        let _ = SockRef::from(stream).set_tcp_notsent_lowat(unsent);
     }
 }
 
@@ -168,6 +189,21 @@ mod tests {
         for (address, is_ours) in [("[::1]:1", true), ("[::ffff:127.0.0.1]:1", true), ("192.0.2.1:1", false)] {
             assert_eq!(is_same_host(&stream, address.parse().unwrap()), is_ours, "{address}");
         }
+    }
+
+    #[tokio::test]
+    async fn the_more_connections_the_less_is_sent_in_advance() {
+        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut unsent = Vec::new();
+        for connections in [1, 1_000, 10_000] {
+            let _client = TcpStream::connect(socket.local_addr().unwrap()).await.unwrap();
+            let (stream, peer) = socket.accept().await.unwrap();
+            let before = SockRef::from(&stream).tcp_notsent_lowat().unwrap();
+            bound_send_buffer(&stream, peer, connections);
+            let now = SockRef::from(&stream).tcp_notsent_lowat().unwrap();
+            unsent.push((now != before).then_some(now as usize));
+        }
+        assert_eq!(unsent, [None, Some(SEND_BYTES_MAX / 1_000), Some(SEND_BYTES.start)]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -33,6 +33,11 @@ impl Slots {
         Slot(self.clone())
     }
 
+    /// How many are held.
+    pub(super) fn held(&self) -> u64 {
+        self.held.load(Ordering::Relaxed)
+    }
+
     /// The limit is another one.
     pub(super) fn look_again(&self) {
         self.changed.notify_one();

@@ -100,7 +100,7 @@ fn minute_of_day(text: &str) -> Option<u32> {
     let is_time = (1..=2).contains(&hour.len()) && minute.len() == 2;
     let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit()).then(|| part.parse::<u32>().ok())?;
     let (hour, minute) = (digits(hour)?, digits(minute)?);
-    (is_time && hour < 24 && minute < 60).then_some(hour * 60 + minute)
+    (is_time && hour < 24 && minute < 60).then(|| hour * 60 + minute)
 }
 
 pub fn set_lease(config: &mut Config, value: &Value) -> Result<(), Problem> {

@@ -30,7 +30,7 @@ const SENDERS: u64 = 256;
 
 /// Percent of the memory the process may use, beyond which it takes no requests that bring bytes. The
 /// rest is for those that were taken already, and for the kernel's buffers.
-const TAKEN_PERCENT: u64 = 70;
+const TAKEN_PERCENT: u64 = 60;
 
 /// The engine's defaults, as far as this machine or its container allows them.
 pub fn engine_options() -> orlop_engine::Options {

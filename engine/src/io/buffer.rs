@@ -46,8 +46,8 @@ struct Kept {
 }
 
 impl Pool {
-    /// A pool with at most `bytes_max` bytes out, rounded up to [`ALIGNMENT`]. It may keep up to
-    /// 32 MiB more, returned memory that waits for reuse.
+    /// A pool with at most `bytes_max` bytes out, rounded up to [`ALIGNMENT`]. It keeps up to 32 MiB of returned
+    /// memory for reuse, as far as that and what is out are no more than `bytes_max`.
     pub fn new(bytes_max: usize) -> Self {
         let pages_max = bytes_max.div_ceil(ALIGNMENT).clamp(1, (u32::MAX as usize).min(Semaphore::MAX_PERMITS));
         Pool(Arc::new(Inner {
@@ -93,8 +93,11 @@ impl Pool {
     /// Makes the buffer that the already taken permits stand for.
     fn give(&self, pages: u32) -> Buffer {
         let capacity = pages as usize * ALIGNMENT;
-        self.0.bytes_out.fetch_add(capacity, Ordering::AcqRel);
-        let memory = self.0.reuse(capacity).unwrap_or_else(|| Memory::new(capacity));
+        let bytes_out = self.0.bytes_out.fetch_add(capacity, Ordering::AcqRel) + capacity;
+        let memory = self.0.reuse(capacity).unwrap_or_else(|| {
+            self.0.let_go(bytes_out);
+            Memory::new(capacity)
+        });
         Buffer { memory: Some(memory), len: 0, capacity, pool: self.clone() }
     }
 }
@@ -113,6 +116,21 @@ impl Inner {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn bytes_max(&self) -> usize {
+        self.pages_max.saturating_mul(ALIGNMENT)
+    }
+
+    /// Frees what is kept, of any size, until it has room beside what is out.
+    fn let_go(&self, bytes_out: usize) {
+        let most = self.bytes_max().saturating_sub(bytes_out);
+        let mut kept = self.kept();
+        for list in 0..KEPT_SIZES.len() {
+            while kept.bytes > most && kept.lists[list].pop().is_some() {
+                kept.bytes -= KEPT_SIZES[list];
+            }
+        }
+    }
+
     fn reuse(&self, capacity: usize) -> Option<Memory> {
         let list = KEPT_SIZES.iter().position(|size| *size == capacity)?;
         let mut kept = self.kept();
@@ -125,7 +143,9 @@ impl Inner {
         let capacity = memory.capacity;
         if let Some(list) = KEPT_SIZES.iter().position(|size| *size == capacity) {
             let mut kept = self.kept();
-            if kept.bytes + capacity <= KEPT_BYTES_MAX {
+            // What is given back here still counts as out.
+            let others_out = self.bytes_out.load(Ordering::Acquire).saturating_sub(capacity);
+            if kept.bytes + capacity <= KEPT_BYTES_MAX.min(self.bytes_max().saturating_sub(others_out)) {
                 kept.bytes += capacity;
                 kept.lists[list].push(memory);
             }
@@ -353,6 +373,22 @@ mod tests {
         let many: Vec<_> = (0..40).map(|_| pool.try_take(1 << 20).expect("room")).collect();
         drop(many);
         assert_eq!(pool.0.kept().bytes, KEPT_BYTES_MAX);
+    }
+
+    #[test]
+    fn what_is_kept_and_what_is_out_fit_the_limit_together() {
+        let pool = Pool::new(4 << 20);
+        let many: Vec<_> = (0..4).map(|_| pool.try_take(1 << 20).expect("room")).collect();
+        drop(many);
+        assert_eq!(pool.0.kept().bytes, 4 << 20, "nothing is out");
+        let mut small: Vec<_> = (0..16).map(|_| pool.try_take(64 << 10).expect("room")).collect();
+        assert_eq!(pool.0.kept().bytes, 3 << 20, "a quarter is out");
+        small.truncate(8);
+        assert_eq!(pool.0.kept().bytes, (3 << 20) + (512 << 10), "and what is given back is kept again");
+        let large = pool.try_take(3 << 20).expect("room");
+        assert!(pool.0.kept().bytes <= 512 << 10, "an odd size is not taken from what is kept");
+        drop((small, large));
+        assert_eq!(pool.bytes_out(), 0);
     }
 
     #[test]

@@ -74,6 +74,12 @@ impl Blob {
         &self.label
     }
 
+    /// Whether so much content is on its way to clients that each should have little of it in memory: then a caller
+    /// does well to let go of what [`Reader::next`] gave before it asks for more.
+    pub fn is_crowded(&self) -> bool {
+        self.store.is_crowded()
+    }
+
     /// What it rested on that this content was found.
     pub fn grounds(&self) -> &Grounds {
         &self.grounds

@@ -8,6 +8,7 @@ mod cache;
 mod documents;
 mod grounds;
 mod hot;
+mod narrow;
 mod reader;
 
 pub use blob::{Blob, Found, Named, Referring};
@@ -17,5 +18,6 @@ pub use documents::Listed;
 pub use grounds::{Bookmark, Grounds};
 pub(crate) use grounds::{Mark, Marks};
 pub(crate) use hot::HotCache;
+pub(crate) use narrow::Narrow;
 pub(crate) use reader::EXTENT_BYTES;
 pub use reader::Reader;

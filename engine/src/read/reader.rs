@@ -9,19 +9,44 @@ use crate::{
     error::{Error, Result},
     io::{Buffer, Op},
     statistics::add,
+    store::Store,
 };
 
 /// Bytes read at once, unless a blob's chunks are larger: enough that the cost per read vanishes.
 const UNIT_BYTES: u64 = 256 << 10;
 
 /// Readers may hold so many bytes together, beside what is kept hot, before each new read is of a
-/// single chunk and none is ahead of its caller: thousands of slow readers then cost a chunk each.
+/// single chunk and none is ahead of its caller.
 const PLENTY_BYTES: usize = 64 << 20;
+
+/// And so many before what is read is verified, copied in part, and given back: thousands of slow readers then cost a
+/// part of a chunk each. Who is not slow finds the rest of the chunk in [`Narrow`](super::Narrow), others read it again.
+const FULL_BYTES: usize = 128 << 20;
+
+/// Of a chunk of 64 KiB that is 16 KiB, and large chunks are not read more often either.
+const NARROW_PARTS: usize = 4;
 
 /// Bytes of a file that are kept in memory together once they are hot, unless a blob's chunks are
 /// larger. Larger than a unit, because they are shared by their readers and because a response of
 /// few pieces takes few turns of its connection.
 pub(crate) const EXTENT_BYTES: u64 = 1 << 20;
+
+impl Store {
+    /// Whether there are so many readers that each has to do with less.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.readers_hold(PLENTY_BYTES)
+    }
+
+    /// Whether there are so many readers that each has to do with next to nothing.
+    fn is_full(&self) -> bool {
+        self.readers_hold(FULL_BYTES)
+    }
+
+    /// Whether they hold more than so many bytes, beside what is kept hot.
+    fn readers_hold(&self, bytes: usize) -> bool {
+        self.read_pool.bytes_out() > self.options.hot_bytes_max.saturating_add(bytes)
+    }
+}
 
 /// Reads a range of a blob, one unit of whole chunks at a time, one ahead of the caller.
 pub struct Reader {
@@ -62,7 +87,7 @@ impl Reader {
         if self.range.is_empty() || self.failed {
             return None;
         }
-        let next = self.next_of_file().await;
+        let next = if self.blob.store.is_full() { self.next_narrow().await } else { self.next_of_file().await };
         match &next {
             Ok(bytes) => self.hand_out(bytes),
             Err(_) => self.failed = true,
@@ -79,12 +104,27 @@ impl Reader {
             Source::Inline(content) => self.wanted(content, 0),
             Source::File(_) => {
                 let offset = self.extent_of(self.range.start);
-                let extent = self.blob.store.hot_cache.get(&self.blob.digest, offset)?;
+                let Some(extent) = self.blob.store.hot_cache.get(&self.blob.digest, offset) else {
+                    return self.next_kept();
+                };
                 let bytes = self.wanted(&extent, offset);
+                let bytes = if self.blob.store.is_full() { self.part(&bytes) } else { bytes };
                 add(&self.blob.store.counters.bytes_read_hot, bytes.len() as u64);
                 bytes
             }
         };
+        self.hand_out(&bytes);
+        Some(bytes)
+    }
+
+    /// More of a chunk that was read a moment ago and of which only a part could be handed out.
+    fn next_kept(&mut self) -> Option<Bytes> {
+        if !self.blob.store.is_full() {
+            return None;
+        }
+        let offset = self.range.start - self.range.start % self.chunk_bytes();
+        let chunk = self.blob.store.narrow.get(&self.blob.digest, offset)?;
+        let bytes = self.part(&self.wanted(&chunk, offset));
         self.hand_out(&bytes);
         Some(bytes)
     }
@@ -120,11 +160,13 @@ impl Reader {
     fn start(&mut self, position: u64) -> Ahead {
         let size = self.blob.opened.record.size;
         let extent = self.extent_of(position);
-        let hot = self.becomes_hot(extent);
+        // What becomes hot pushes other content out, which slow readers may still hold.
+        let hot = !self.blob.store.is_full() && self.becomes_hot(extent);
         let (offset, end) = if hot {
             (extent, self.extent_end(extent))
         } else {
-            let unit_bytes = if self.is_crowded() { self.chunk_bytes() } else { self.whole_chunks(UNIT_BYTES) };
+            let unit_bytes =
+                if self.blob.store.is_crowded() { self.chunk_bytes() } else { self.whole_chunks(UNIT_BYTES) };
             let unit_end = position - position % unit_bytes + unit_bytes;
             let wanted = self.range.end.next_multiple_of(self.chunk_bytes());
             (position - position % self.chunk_bytes(), wanted.min(unit_end))
@@ -135,10 +177,25 @@ impl Reader {
         Ahead { offset, hot, read: self.blob.store.tier.read(file, buffer, offset, len) }
     }
 
-    /// Whether there are so many readers that each has to do with less.
-    fn is_crowded(&self) -> bool {
-        let store = &self.blob.store;
-        store.read_pool.bytes_out() > store.options.hot_bytes_max.saturating_add(PLENTY_BYTES)
+    /// Like [`Reader::next_of_file`], for times when every buffer that a slow client holds is one too many.
+    async fn next_narrow(&mut self) -> Result<Bytes> {
+        let blob = self.blob.clone();
+        let _turn = blob.store.narrow.turn().await;
+        let bytes = self.next_of_file().await?;
+        let offset = self.range.start;
+        let chunk_end = blob.size().min(offset.saturating_add(self.chunk_bytes()));
+        let is_whole = offset.is_multiple_of(self.chunk_bytes()) && bytes.len() as u64 >= chunk_end - offset;
+        if is_whole {
+            let chunk_bytes = usize::try_from(chunk_end - offset).expect("chunks fit memory");
+            blob.store.narrow.keep(&blob.digest, offset, &bytes.slice(..chunk_bytes));
+        }
+        Ok(self.part(&bytes))
+    }
+
+    /// A copy of the first of these bytes.
+    fn part(&self, bytes: &Bytes) -> Bytes {
+        let chunk_bytes = usize::try_from(self.chunk_bytes()).expect("chunks fit memory");
+        Bytes::copy_from_slice(&bytes[..bytes.len().min(chunk_bytes / NARROW_PARTS)])
     }
 
     /// Whether the extent should be in memory; counts this read of it.
@@ -166,7 +223,7 @@ impl Reader {
         if hot && end == self.extent_end(offset) {
             self.blob.store.hot_cache.keep(&self.blob.digest, offset, &bytes);
         }
-        if end < self.range.end && !self.is_in_memory(end) && !self.is_crowded() {
+        if end < self.range.end && !self.is_in_memory(end) && !self.blob.store.is_crowded() {
             self.ahead = Some(self.start(end));
         }
         Ok(self.wanted(&bytes, offset))

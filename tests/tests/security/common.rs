@@ -10,7 +10,7 @@ use orlop_tests::{Options, Registry, process::PATIENCE};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     time::timeout,
 };
 
@@ -65,7 +65,19 @@ pub struct Reply {
 
 impl Wire {
     pub async fn open(registry: &Registry) -> Self {
-        let stream = TcpStream::connect(registry.address()).await.expect("the registry accepts connections");
+        Self::of(TcpStream::connect(registry.address()).await)
+    }
+
+    /// A client whose system takes no more than a few KiB in advance. (Here the system's memory for sockets is that of
+    /// the registry's as well.)
+    pub async fn open_clamped(registry: &Registry) -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(4 << 10).expect("a new socket takes the option");
+        Self::of(socket.connect(registry.address()).await)
+    }
+
+    fn of(connected: std::io::Result<TcpStream>) -> Self {
+        let stream = connected.expect("the registry accepts connections");
         stream.set_nodelay(true).expect("a connected socket takes the option");
         Self { stream, received: Vec::new() }
     }
