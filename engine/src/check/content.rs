@@ -94,6 +94,10 @@ pub(crate) async fn read_file(tier: &dyn Tier, digest: &Digest, tally: &mut Tall
 
 /// Every file under a final name is known, or complete and only left over.
 async fn check_files(index: &dyn Index, tier: &dyn Tier, report: &mut Report) -> Result<()> {
+    for (_, bytes) in tier.strays().await.map_err(|source| Error::io("listing blobs", source))? {
+        report.unreferenced += 1;
+        report.unreferenced_bytes += bytes;
+    }
     let occupied = tier.occupied().await.map_err(|source| Error::io("listing blobs", source))?;
     for shard in occupied {
         let listed = tier.list(shard).await.map_err(|source| Error::io("listing blobs", source))?;

@@ -32,6 +32,7 @@ pub use priority::lower_priority;
 pub(crate) use reserving::Reserving;
 #[cfg(feature = "ring")]
 pub use ring::Ring;
+pub(crate) use root::STRAY_SUFFIX;
 pub use sim::{SimDisk, Synced};
 pub(crate) use space::Space;
 pub use threads::Threads;

@@ -18,7 +18,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat},
+    fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Stat},
     io::Errno,
 };
 
@@ -30,6 +30,9 @@ const DURABLE_DIRECTORIES_MAX: usize = 65_536;
 /// Where files get a name for the time being if the file system has no unnamed files.
 const TEMPORARY_DIRECTORY: &str = "tmp";
 const TEMPORARY_PREFIX: &str = "unnamed-";
+
+/// What is added to the name of a file that was in the place of a directory.
+pub(crate) const STRAY_SUFFIX: &str = ".stray";
 
 const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
 const DIRECTORY_MODE: Mode = Mode::RWXU;
@@ -253,7 +256,8 @@ impl Root {
             let (parent, name) = split(&directory).expect("the root is never missing");
             let parent = self.open_directory(&parent).map_err(|errno| refusal(&directory, errno))?;
             match rustix::fs::mkdirat(&parent, name, DIRECTORY_MODE) {
-                Ok(()) | Err(Errno::EXIST) => {}
+                Ok(()) => {}
+                Err(Errno::EXIST) => clear_place(&parent, name)?,
                 Err(errno) => return Err(errno.into()),
             }
             if let Err(errno) = rustix::fs::fsync(&parent) {
@@ -318,6 +322,28 @@ impl Drop for Temporary {
         if let Err(error) = self.root.unlink(&self.path) {
             tracing::warn!(path = %self.path, %error, "a temporary file stays until the store is opened again");
         }
+    }
+}
+
+/// Moves a plain file out of the place of a directory, and makes that. Without a journal a file system may give the
+/// name of a directory that was just made to a later file, when the power is cut in between. Nothing is removed: after
+/// that its bytes may be somebody's. Anything else in that place stays, and is refused where the directory is opened.
+fn clear_place(parent: &OwnedFd, name: &str) -> Result<(), Errno> {
+    let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Ok(());
+    }
+    let stray = format!("{name}{STRAY_SUFFIX}");
+    match rustix::fs::renameat_with(parent, name, parent, &stray, RenameFlags::NOREPLACE) {
+        Ok(()) => {}
+        // Somebody else was faster, or there is one already.
+        Err(Errno::NOENT) => {}
+        Err(errno) => return Err(errno),
+    }
+    tracing::warn!(place = name, moved_to = stray, "a file was in the place of a directory of the store");
+    match rustix::fs::mkdirat(parent, name, DIRECTORY_MODE) {
+        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Err(errno) => Err(errno),
     }
 }
 

@@ -5,7 +5,7 @@ use std::{io, sync::Arc};
 use super::{Listed, Stored, Tier, TierOp};
 use crate::{
     Algorithm, Digest,
-    io::{Buffer, Disk, EntryKind, Handle, Linked, Op, StorePath, keep, sync_directory},
+    io::{Buffer, Disk, EntryKind, Handle, Linked, Op, STRAY_SUFFIX, StorePath, keep, sync_directory},
 };
 
 /// Directories per algorithm: one for each value of a digest's first byte.
@@ -37,6 +37,13 @@ impl LocalTier {
     /// Where a blob's file is, relative to the store's root.
     pub fn path(digest: &Digest) -> StorePath {
         LocalTier::directory(digest.algorithm(), digest.as_bytes()[0]).join(&digest.hex())
+    }
+}
+
+impl LocalTier {
+    /// Whether there is a plain file in this place.
+    async fn is_stray(&self, place: &StorePath) -> io::Result<bool> {
+        Ok(self.strays().await?.iter().any(|(path, _)| path == place.as_str()))
     }
 }
 
@@ -83,7 +90,13 @@ impl Tier for LocalTier {
             let algorithm = Algorithm::ALL[(shard / FAN_OUT) as usize];
             let first_byte = u8::try_from(shard % FAN_OUT).expect("below 256");
             let directory = LocalTier::directory(algorithm, first_byte);
-            let entries = self.disk.list(&directory).await?;
+            let entries = match self.disk.list(&directory).await {
+                // Then it has nothing of ours, and the next blob moves what is there.
+                Err(error) if error.kind() == io::ErrorKind::InvalidData && self.is_stray(&directory).await? => {
+                    return Ok(Vec::new());
+                }
+                entries => entries?,
+            };
             let listed = entries.into_iter().map(|entry| {
                 let digest = format!("{algorithm}:{}", entry.name).parse::<Digest>().ok();
                 match digest {
@@ -106,12 +119,29 @@ impl Tier for LocalTier {
             let mut occupied = Vec::new();
             for (first, algorithm) in (0..).step_by(FAN_OUT as usize).zip(Algorithm::ALL) {
                 let entries = self.disk.list(&LocalTier::parent(algorithm)).await?;
-                let bytes = entries.iter().filter_map(|entry| u8::from_str_radix(&entry.name, 16).ok());
+                let shards = entries.iter().filter(|entry| entry.kind != EntryKind::File);
+                let bytes = shards.filter_map(|entry| u8::from_str_radix(&entry.name, 16).ok());
                 occupied.extend(bytes.map(|byte| first + u32::from(byte)));
             }
             occupied.sort_unstable();
             occupied.dedup();
             Ok(occupied)
+        })
+    }
+
+    fn strays(&self) -> TierOp<'_, Vec<(String, u64)>> {
+        Box::pin(async move {
+            let mut strays = Vec::new();
+            for algorithm in Algorithm::ALL {
+                let parent = LocalTier::parent(algorithm);
+                for entry in self.disk.list(&parent).await? {
+                    let place = entry.name.strip_suffix(STRAY_SUFFIX).unwrap_or(&entry.name);
+                    if entry.kind == EntryKind::File && place.len() == 2 && u8::from_str_radix(place, 16).is_ok() {
+                        strays.push((format!("{parent}/{}", entry.name), entry.size));
+                    }
+                }
+            }
+            Ok(strays)
         })
     }
 }

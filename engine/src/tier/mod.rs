@@ -63,4 +63,8 @@ pub trait Tier: Send + Sync + 'static {
 
     /// The shards that may have something, in order: the others need not be listed.
     fn occupied(&self) -> TierOp<'_, Vec<u32>>;
+
+    /// Files in the place of a shard, or moved out of it, with their bytes: a file system without a journal may give
+    /// the name of a directory to another file when its power was cut.
+    fn strays(&self) -> TierOp<'_, Vec<(String, u64)>>;
 }

@@ -108,3 +108,30 @@ async fn the_checker_finds_what_is_wrong() {
     invariants.sort_unstable();
     assert_eq!(invariants, [1, 2, 3, 7], "{report}");
 }
+
+/// What a file system without a journal may leave of a directory that was just made.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_in_the_place_of_a_directory_is_moved_aside() {
+    for options in real() {
+        let root = tempfile::tempdir().expect("a directory");
+        let ns = namespace("app");
+        let engine = open(root.path(), &options).await;
+        let (first, second) = (content(71, 3_000_000), content(72, 3_000_000));
+        let kept = push(&engine, &ns, &first).await;
+        close_and_check(engine, root.path()).await;
+        let path = file_of(root.path(), &sha256(&second));
+        let place = path.parent().expect("a shard");
+        assert!(!place.exists(), "the other content is in another shard");
+        std::fs::write(place, "of somebody").expect("written");
+
+        let engine = open(root.path(), &options).await;
+        assert_eq!(close_and_check(engine, root.path()).await.unreferenced, 1, "counted, and no harm");
+        let engine = open(root.path(), &options).await;
+        let digest = push(&engine, &ns, &second).await;
+        assert!(pull(&engine, &ns, &digest).await.expect("pulled") == second);
+        assert!(pull(&engine, &ns, &kept).await.expect("pulled") == first);
+        let stray = place.with_extension("stray");
+        assert_eq!(std::fs::read(stray).expect("it is still there"), b"of somebody");
+        assert_eq!(close_and_check(engine, root.path()).await.unreferenced, 1);
+    }
+}
