@@ -124,9 +124,10 @@ impl Inner {
     fn let_go(&self, bytes_out: usize) {
         let most = self.bytes_max().saturating_sub(bytes_out);
         let mut kept = self.kept();
-        for list in 0..KEPT_SIZES.len() {
-            while kept.bytes > most && kept.lists[list].pop().is_some() {
-                kept.bytes -= KEPT_SIZES[list];
+        let Kept { lists, bytes } = &mut *kept;
+        for (list, size) in lists.iter_mut().zip(KEPT_SIZES) {
+            while *bytes > most && list.pop().is_some() {
+                *bytes -= size;
             }
         }
     }

@@ -48,6 +48,8 @@ pub(super) struct Root {
     cleaning: Mutex<()>,
     /// Whether the file system takes `O_DIRECT`.
     direct: AtomicBool,
+    /// Whether a synced directory takes with it that its files have a name.
+    counts_links: bool,
     /// Directories whose names are known to be durable. Locked while one is being made, so that
     /// nobody builds on a directory that is there but not durable yet.
     durable: Mutex<HashSet<StorePath>>,
@@ -64,9 +66,16 @@ impl Root {
             Err(Errno::NOSYS | Errno::PERM) => false,
             Err(errno) => return Err(errno.into()),
         };
+        let counts_links = has_journal(&directory);
+        if !counts_links {
+            tracing::info!(
+                "the file system is not known to have a journal; files are synced once more after they got their names"
+            );
+        }
         Ok(Arc::new(Root {
             directory,
             resolves,
+            counts_links,
             unnamed: AtomicBool::new(true),
             cleaning: Mutex::new(()),
             direct: AtomicBool::new(true),
@@ -171,6 +180,11 @@ impl Root {
         let (linked, parent) = self.link_in(file, path)?;
         if linked == Linked::New {
             rustix::fs::fsync(&parent)?;
+            if !self.counts_links {
+                // A file that was made without a name has no link in what was written of it, and e2fsck removes names
+                // of such files.
+                rustix::fs::fsync(file.plain())?;
+            }
         }
         Ok(linked)
     }
@@ -323,6 +337,29 @@ impl Drop for Temporary {
             tracing::warn!(path = %self.path, %error, "a temporary file stays until the store is opened again");
         }
     }
+}
+
+/// Whether one transaction makes a name durable together with its file's number of links. Only where that is known:
+/// anywhere else one more sync does no harm.
+fn has_journal(directory: &OwnedFd) -> bool {
+    const BTRFS: u32 = 0x9123_683e;
+    const XFS: u32 = 0x5846_5342;
+    const EXT: u32 = 0xef53;
+    // The width of the field is not the same everywhere; that of a magic number is 32 bits.
+    match rustix::fs::fstatfs(directory).map(|found| found.f_type as u32) {
+        Ok(BTRFS | XFS) => true,
+        Ok(EXT) => ext_has_journal(directory).unwrap_or(false),
+        _ => false,
+    }
+}
+
+/// What ext4 says of itself (Linux Documentation/ABI/testing/sysfs-fs-ext4); `None` where that can't be seen.
+fn ext_has_journal(directory: &OwnedFd) -> Option<bool> {
+    let device = rustix::fs::fstat(directory).ok()?.st_dev;
+    let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+    let block = std::fs::read_link(format!("/sys/dev/block/{major}:{minor}")).ok()?;
+    let task = std::fs::read_to_string(Path::new("/sys/fs/ext4").join(block.file_name()?).join("journal_task")).ok()?;
+    Some(task.trim() != "<none>")
 }
 
 /// Moves a plain file out of the place of a directory, and makes that. Without a journal a file system may give the
