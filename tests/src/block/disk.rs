@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, atomic::AtomicU64},
 };
 
-use super::{Device, FileSystem, Image, file_system::unmount_now};
+use super::{Device, FileSystem, Image, Repair, file_system::unmount_now};
 
 /// Zeros cost nothing; a store keeps 64 MiB of it as a ballast.
 const IMAGE_BYTES: u64 = 1 << 30;
@@ -28,8 +28,8 @@ impl fmt::Display for Broken {
 pub struct Disk {
     path: PathBuf,
     pub device: Device,
-    /// Whether there was something to repair before it could be mounted.
-    pub was_repaired: bool,
+    /// What had to be repaired before it could be mounted.
+    pub repair: Repair,
 }
 
 impl Disk {
@@ -62,10 +62,10 @@ impl Disk {
         fs::create_dir_all(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let attached = Device::attach(&directory.join("device"), image, file_system.sector_bytes(), clock);
         let device = attached.unwrap_or_else(|error| panic!("{file_system}: {error}"));
-        let was_repaired = file_system.repair(device.path())?;
+        let repair = file_system.repair(device.path())?;
         file_system.mount(device.path(), &path, options)?;
         device.detach_when_unused();
-        Ok(Disk { path, device, was_repaired })
+        Ok(Disk { path, device, repair })
     }
 
     /// Where it is mounted.

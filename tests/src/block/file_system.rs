@@ -16,6 +16,17 @@ pub enum FileSystem {
     Btrfs,
 }
 
+/// What e2fsck found to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repair {
+    Nothing,
+    Done,
+    /// It took names away that were durable: a block of a directory was torn, or a name that was removed long ago has
+    /// come back and stands for a directory that was made since, so that one of its two names goes. Without a
+    /// journal no sync can prevent that.
+    NamesLost,
+}
+
 impl fmt::Display for FileSystem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
@@ -79,16 +90,18 @@ impl FileSystem {
         Err(io::Error::other(format!("{maker}: {}{}", ended.stdout, ended.stderr)))
     }
 
-    /// What an administrator's machine does before it mounts one after a power cut. Says whether there was
-    /// anything to repair.
-    pub fn repair(self, device: &Path) -> Result<bool, Broken> {
+    /// What an administrator's machine does before it mounts one after a power cut.
+    pub fn repair(self, device: &Path) -> Result<Repair, Broken> {
         if self != FileSystem::Ext4WithoutJournal {
-            return Ok(false);
+            return Ok(Repair::Nothing);
         }
         let ended = run(Command::new("e2fsck").arg("-fy").arg(device));
+        let loses_names =
+            ["directory corrupted", "is a link to directory"].iter().any(|what| ended.stdout.contains(what));
         match ended.status.code() {
-            Some(0) => Ok(false),
-            Some(1) => Ok(true),
+            Some(0) => Ok(Repair::Nothing),
+            Some(1) if loses_names => Ok(Repair::NamesLost),
+            Some(1) => Ok(Repair::Done),
             _ => Err(Broken(format!("e2fsck ended with {}: {}{}", ended.status, ended.stdout, ended.stderr))),
         }
     }

@@ -17,5 +17,5 @@ mod recording;
 
 pub use device::Device;
 pub use disk::{Broken, Disk};
-pub use file_system::FileSystem;
+pub use file_system::{FileSystem, Repair};
 pub use recording::{Entry, Image, Left, Moment, Player, Recording};
