@@ -130,6 +130,12 @@ pub trait Disk: Send + Sync + 'static {
     fn keep(&self, _file: &Handle, _len: Option<u64>, _path: &StorePath) -> Option<Op<Linked>> {
         None
     }
+
+    /// Moves a plain file that is in the place of a directory to another name beside it, on disks where one can be there:
+    /// a file system without a journal may give it the name of a directory when its power is cut.
+    fn displace(&self, _path: &StorePath) -> Option<Op<()>> {
+        None
+    }
 }
 
 /// Makes a file's bytes durable, cut to `len` bytes when given, then gives it the name `path`, then

@@ -87,6 +87,10 @@ impl Disk for Reserving {
         }
     }
 
+    fn displace(&self, path: &StorePath) -> Option<Op<()>> {
+        self.disk.displace(path)
+    }
+
     fn keep(&self, file: &Handle, len: Option<u64>, path: &StorePath) -> Option<Op<Linked>> {
         self.disk.keep(file, len, path)
     }

@@ -294,6 +294,10 @@ impl Disk for Ring {
     fn keep(&self, file: &Handle, len: Option<u64>, path: &StorePath) -> Option<Op<Linked>> {
         self.paths.keep(file, len, path)
     }
+
+    fn displace(&self, path: &StorePath) -> Option<Op<()>> {
+        self.paths.displace(path)
+    }
 }
 
 #[cfg(test)]

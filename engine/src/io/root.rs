@@ -270,8 +270,7 @@ impl Root {
             let (parent, name) = split(&directory).expect("the root is never missing");
             let parent = self.open_directory(&parent).map_err(|errno| refusal(&directory, errno))?;
             match rustix::fs::mkdirat(&parent, name, DIRECTORY_MODE) {
-                Ok(()) => {}
-                Err(Errno::EXIST) => clear_place(&parent, name)?,
+                Ok(()) | Err(Errno::EXIST) => {}
                 Err(errno) => return Err(errno.into()),
             }
             if let Err(errno) = rustix::fs::fsync(&parent) {
@@ -284,6 +283,26 @@ impl Root {
                 durable.insert(directory);
             }
         }
+        Ok(())
+    }
+
+    /// Moves a plain file out of the place of a directory. Nothing is removed: its bytes may be somebody's. Anything else
+    /// in that place stays.
+    pub(super) fn displace(&self, path: &StorePath) -> io::Result<()> {
+        let Some((parent, name)) = split(path) else { return Ok(()) };
+        let parent = self.open_directory(&parent).map_err(|errno| refusal(path, errno))?;
+        let stat = rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Ok(());
+        }
+        let stray = format!("{name}{STRAY_SUFFIX}");
+        match rustix::fs::renameat_with(&parent, name, &parent, &stray, RenameFlags::NOREPLACE) {
+            Ok(()) => tracing::warn!(%path, moved_to = stray, "a file was in the place of a directory of the store"),
+            // Somebody else was faster.
+            Err(Errno::NOENT) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        self.forget_durable(path);
         Ok(())
     }
 
@@ -360,28 +379,6 @@ fn ext_has_journal(directory: &OwnedFd) -> Option<bool> {
     let block = std::fs::read_link(format!("/sys/dev/block/{major}:{minor}")).ok()?;
     let task = std::fs::read_to_string(Path::new("/sys/fs/ext4").join(block.file_name()?).join("journal_task")).ok()?;
     Some(task.trim() != "<none>")
-}
-
-/// Moves a plain file out of the place of a directory, and makes that. Without a journal a file system may give the
-/// name of a directory that was just made to a later file, when the power is cut in between. Nothing is removed: after
-/// that its bytes may be somebody's. Anything else in that place stays, and is refused where the directory is opened.
-fn clear_place(parent: &OwnedFd, name: &str) -> Result<(), Errno> {
-    let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        return Ok(());
-    }
-    let stray = format!("{name}{STRAY_SUFFIX}");
-    match rustix::fs::renameat_with(parent, name, parent, &stray, RenameFlags::NOREPLACE) {
-        Ok(()) => {}
-        // Somebody else was faster, or there is one already.
-        Err(Errno::NOENT) => {}
-        Err(errno) => return Err(errno),
-    }
-    tracing::warn!(place = name, moved_to = stray, "a file was in the place of a directory of the store");
-    match rustix::fs::mkdirat(parent, name, DIRECTORY_MODE) {
-        Ok(()) | Err(Errno::EXIST) => Ok(()),
-        Err(errno) => Err(errno),
-    }
 }
 
 /// The directory and the last component; `None` for the root.

@@ -139,6 +139,11 @@ impl Disk for Threads {
         Some(self.blocking.run(move || file.reserve(range)))
     }
 
+    fn displace(&self, path: &StorePath) -> Option<Op<()>> {
+        let (root, path) = (Arc::clone(&self.root), path.clone());
+        Some(self.blocking.run(move || root.displace(&path)))
+    }
+
     fn keep(&self, file: &Handle, len: Option<u64>, path: &StorePath) -> Option<Op<Linked>> {
         let file = match OpenFile::of(file) {
             Ok(file) => file,

@@ -51,7 +51,14 @@ impl Tier for LocalTier {
     fn place<'a>(&'a self, staged: &'a Handle, len: u64, digest: &'a Digest) -> TierOp<'a, ()> {
         Box::pin(async move {
             let path = LocalTier::path(digest);
-            if keep(&*self.disk, staged, Some(len), &path).await? == Linked::Exists {
+            let mut kept = keep(&*self.disk, staged, Some(len), &path).await;
+            if kept.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::InvalidData)
+                && let Some(displaced) = self.disk.displace(&path.parent())
+            {
+                displaced.await?;
+                kept = keep(&*self.disk, staged, Some(len), &path).await;
+            }
+            if kept? == Linked::Exists {
                 // No record points here, or it says that the bytes are damaged.
                 self.disk.unlink(&path).await?;
                 if keep(&*self.disk, staged, Some(len), &path).await? == Linked::Exists {

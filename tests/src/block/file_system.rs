@@ -21,9 +21,10 @@ pub enum FileSystem {
 pub enum Repair {
     Nothing,
     Done,
-    /// It took names away that were durable: a block of a directory was torn, or a name that was removed long ago has
-    /// come back and stands for a directory that was made since, so that one of its two names goes. Without a
-    /// journal no sync can prevent that.
+    /// It took names away that were durable: a block of a directory was torn; a name that was removed long ago has
+    /// come back and stands for a directory that was made since, so that one of its two names goes; or a file was gone
+    /// before the name that another one was to take from it (RocksDB's CURRENT). Without a journal no sync can
+    /// prevent that.
     NamesLost,
 }
 
@@ -96,8 +97,11 @@ impl FileSystem {
             return Ok(Repair::Nothing);
         }
         let ended = run(Command::new("e2fsck").arg("-fy").arg(device));
-        let loses_names =
-            ["directory corrupted", "is a link to directory"].iter().any(|what| ended.stdout.contains(what));
+        let is_sign = |line: &str| {
+            let is_replaced = line.starts_with("Entry 'CURRENT' in ") && line.contains("deleted/unused inode");
+            is_replaced || line.contains("directory corrupted") || line.contains("is a link to directory")
+        };
+        let loses_names = ended.stdout.lines().any(is_sign);
         match ended.status.code() {
             Some(0) => Ok(Repair::Nothing),
             Some(1) if loses_names => Ok(Repair::NamesLost),
