@@ -41,9 +41,7 @@ async fn an_answer_is_for_who_has_the_same_password() {
     let (alice, carol, erin) = (login(Some("alice")), login(Some("carol")), login(Some("erin")));
     let wrong = basic("alice", &password("carol"));
     for user in [alice.as_str(), &carol] {
-        let before = repeated(&rig).await;
-        assert_eq!(ask(&rig, &[user; 10]).await, [200; 10]);
-        assert!(repeated(&rig).await >= before + 7, "the third and all after it");
+        until_repeated(&rig, user).await;
     }
     let mixed = [&alice, "", &wrong, &alice, &erin, &carol, "authorization: Bearer x\r\n", &alice];
     for _ in 0..4 {
@@ -54,6 +52,20 @@ async fn an_answer_is_for_who_has_the_same_password() {
     let twice = [alice.as_str(), &alice].concat();
     assert_eq!(ask(&rig, &[&alice, &shouted, &twice, &alice]).await, [200, 200, 401, 200]);
     rig.stop().await;
+}
+
+/// Asks until the third answer of ten and all after it are given again. Not always the first time: once a second the file
+/// is looked at, and then the answers have to be made anew.
+async fn until_repeated(rig: &Rig, credentials: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let before = repeated(rig).await;
+        assert_eq!(ask(rig, &[credentials; 10]).await, [200; 10]);
+        if repeated(rig).await >= before + 7 {
+            return;
+        }
+        assert!(Instant::now() < deadline, "no answer is given again");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -74,9 +86,7 @@ async fn it_ends_with_the_password_and_with_the_user() {
     while ask(&rig, &[&alice]).await != [401] {
         assert!(Instant::now() < deadline, "the old password is still good");
     }
-    let before = repeated(&rig).await;
-    assert_eq!(ask(&rig, &[changed.as_str(); 10]).await, [200; 10]);
-    assert!(repeated(&rig).await >= before + 7, "the new one is answered like the old one was");
+    until_repeated(&rig, &changed).await;
     assert_eq!(ask(&rig, &[&alice, &carol]).await, [401, 401]);
     rig.stop().await;
 }
