@@ -41,14 +41,16 @@ const RETRY_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// in it. The kernel would let it grow to megabytes, which only a long line to the client needs.
 const SAME_HOST_SEND_BYTES: usize = 512 << 10;
 
-/// What the kernel may hold for clients that do not read, in bytes. Each connection gets what this leaves for each
-/// of those there are when it begins: of n connections the oldest k began beside k - 1 others at least, so none has
-/// more than a k-th. The kernel's own bound (tcp_mem in tcp(7)) is one for the whole machine: at it, everybody's
+/// What is divided among the connections for bytes that the kernel took and has not sent, because the client does
+/// not read. Each connection gets the part that it is when it begins, so those that begin beside few others keep more:
+/// together ten thousand of them have up to eight times as much. The kernel's own bound (tcp_mem in tcp(7), by default a
+/// sixteenth of the memory before it begins to throw packets away) is one for the whole machine: at it, everybody's
 /// sockets are slow.
-const SEND_BYTES_MAX: usize = 256 << 20;
+const SEND_BYTES_MAX: usize = 64 << 20;
 
-/// The least of that for one connection, in bytes, and the most that the kernel would take by itself.
-const SEND_BYTES: std::ops::Range<usize> = 64 << 10..4 << 20;
+/// The least of that for one connection, in bytes, and the most that the kernel would take by itself. The least is
+/// also what a reader hands out at once where there are that many.
+const SEND_BYTES: std::ops::Range<usize> = 16 << 10..4 << 20;
 
 /// A listening socket, whose connections are within their limit.
 pub(super) struct Listener {
