@@ -2,14 +2,15 @@
 //!
 //! In: a bound in bytes. Out: yes or no, as of a few milliseconds ago. While it is yes, requests that
 //! bring bytes are refused before their body is read, because the alternative is the kernel's: it kills
-//! the process, and with it everybody's request.
+//! the process, and with it everybody's request. Pulls go on for longer: they hold little each, but thousands that
+//! hardly read hold it for minutes.
 //!
 //! What is in use says nothing of what was let in and is about to grow: a document is in memory as it came,
 //! parsed, in its group, in the journal's and the index's buffers. So documents in hand are counted as well.
 
 use std::{
     fs,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    sync::atomic::{AtomicU64, Ordering},
     time::Instant,
 };
 
@@ -20,6 +21,9 @@ use crate::protocol::manifest::MANIFEST_BYTES_MAX;
 /// Time between two looks, in milliseconds. What a fast network brings meanwhile must fit between the
 /// bound and the memory there is.
 const LOOK_EVERY_MS: u64 = 10;
+
+/// Pulls go on until this part of the bound is in use beyond it.
+const PULLS_PART: u64 = 6;
 
 /// Documents in hand take at most this part of the bound, or one document of the largest kind. Until it is
 /// answered a document takes a few times its size.
@@ -40,7 +44,7 @@ pub struct Pressure {
     began: Instant,
     /// Milliseconds from the beginning to the last look, and one more: 0 is before the first.
     looked_ms: AtomicU64,
-    high: AtomicBool,
+    used_bytes: AtomicU64,
     /// Bytes of documents that may still be taken in hand.
     documents: Semaphore,
     /// Bodies that may still be read, or read away.
@@ -66,7 +70,7 @@ impl Pressure {
             bytes_max,
             began: Instant::now(),
             looked_ms: AtomicU64::new(0),
-            high: AtomicBool::new(false),
+            used_bytes: AtomicU64::new(0),
             documents: Semaphore::new(documents.clamp(MANIFEST_BYTES_MAX, Semaphore::MAX_PERMITS)),
             senders: Semaphore::new(senders.clamp(1, Semaphore::MAX_PERMITS)),
         }
@@ -99,15 +103,25 @@ impl Pressure {
 
     /// Whether more than the bound is in use.
     pub fn is_high(&self) -> bool {
-        let Some(bytes_max) = self.bytes_max else { return false };
+        self.bytes_max.is_some_and(|bytes_max| self.used_bytes() > bytes_max)
+    }
+
+    /// Whether so much more is in use that pulls have to wait as well.
+    pub fn is_highest(&self) -> bool {
+        let of = |bytes_max: u64| bytes_max.saturating_add(bytes_max / PULLS_PART);
+        self.bytes_max.is_some_and(|bytes_max| self.used_bytes() > of(bytes_max))
+    }
+
+    /// Bytes in use at the last look.
+    fn used_bytes(&self) -> u64 {
         let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1);
         let looked = self.looked_ms.load(Ordering::Relaxed);
         let is_due = looked == 0 || now.saturating_sub(looked) >= LOOK_EVERY_MS;
         // Of those that find it due one looks; the others take the answer there is.
         if is_due && self.looked_ms.compare_exchange(looked, now, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-            self.high.store(used_bytes().is_some_and(|used| used > bytes_max), Ordering::Relaxed);
+            self.used_bytes.store(used_bytes().unwrap_or(0), Ordering::Relaxed);
         }
-        self.high.load(Ordering::Relaxed)
+        self.used_bytes.load(Ordering::Relaxed)
     }
 }
 
@@ -138,6 +152,17 @@ mod tests {
         assert!(Pressure::new(Some(0), 1).is_high());
         assert!(!Pressure::new(Some(u64::MAX), 1).is_high());
         assert!(!Pressure::new(None, 1).is_high());
+        assert!(Pressure::new(Some(0), 1).is_highest());
+        assert!(!Pressure::new(None, 1).is_highest());
+        // Between the two: pushes are refused, pulls are not.
+        let pressure = Pressure::new(Some(6 << 40), 1);
+        for (used, is_high, is_highest) in
+            [(6 << 40, false, false), (7 << 40, true, false), ((7 << 40) + 1, true, true)]
+        {
+            pressure.looked_ms.store(u64::MAX, Ordering::Relaxed);
+            pressure.used_bytes.store(used, Ordering::Relaxed);
+            assert_eq!((pressure.is_high(), pressure.is_highest()), (is_high, is_highest), "{used}");
+        }
     }
 
     #[test]

@@ -44,7 +44,7 @@ pub struct Policy {
     /// From where operators may ask for collections.
     pub operators: Operators,
     /// Bytes of memory beyond which the process takes no requests that bring bytes: 503 with
-    /// `Retry-After`. Default: no bound.
+    /// `Retry-After`. Pulls are told the same when it uses a sixth more. Default: no bound.
     pub memory_bytes_max: Option<u64>,
 }
 

@@ -48,6 +48,10 @@ pub async fn route(registry: &Registry, head: &Parts, body: &mut impl Incoming) 
             _turn = incoming::require_turn(&registry.pressure, body)?;
         }
     }
+    let brings_content = matches!(route, Route::Blob { .. } | Route::Manifest { .. });
+    if head.method == Method::GET && brings_content {
+        incoming::require_memory_to_send(&registry.pressure)?;
+    }
     let (method, headers) = (&head.method, &head.headers);
     let holders = || head.extensions.get::<MayRepeat>().and_then(|_| grant.holders(head));
     // Pulls run as part of this future; everything else has one of its own. A future has the size of

@@ -16,6 +16,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use orlop_api::{
     Policy,
     limits::Limits,
+    metrics::Metrics,
     server::{Tls, TlsOptions},
 };
 use orlop_engine::{Blob, Namespace, Options, Reader};
@@ -30,30 +31,49 @@ use tokio_rustls::TlsConnector;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What readers hold together in the two states of a crowd, in bytes; see `engine/src/read/reader.rs`.
-const CROWDED: usize = 65 << 20;
-const FULL: usize = 129 << 20;
+/// What readers may hold together, in bytes.
+const READERS: usize = 4 << 20;
 
 /// Long enough for many pieces, and no multiple of a chunk.
-const CONTENT_BYTES: usize = 5_000_001;
+const CONTENT_BYTES: usize = 2_000_001;
+
+fn repeated(metrics: &Metrics) -> u64 {
+    let text = metrics.encode();
+    let line = text.lines().find_map(|line| line.strip_prefix("orlop_http_repeated_total "));
+    line.expect("a counter").parse().expect("a number")
+}
 
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for S {}
 
-/// Pieces of content that nobody takes.
-async fn hold(blob: &Blob, bytes: usize) -> Vec<(Reader, Bytes)> {
-    let (mut held, mut total) = (Vec::new(), 0);
-    while total < bytes {
-        let mut reader = blob.read(0..blob.size());
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum State {
+    Alone,
+    /// Readers get a chunk at a time.
+    Crowded,
+    /// They get a part of one.
+    Full,
+}
+
+/// Pieces of content that nobody takes, from a place each of its own, so that none becomes hot by it.
+async fn hold(blob: &Blob, places: &mut impl Iterator<Item = u64>, state: State) -> Vec<(Reader, Bytes)> {
+    let mut held = Vec::new();
+    let mut is_reached = state == State::Alone;
+    while !is_reached {
+        let place = places.next().expect("it is large enough for a crowd");
+        let mut reader = blob.read(place..blob.size());
         let piece = reader.next().await.expect("there is more").expect("it is right");
-        total += piece.len().max(64 << 10);
+        is_reached = match state {
+            State::Alone | State::Crowded => blob.is_crowded(),
+            State::Full => piece.len() < 64 << 10,
+        };
         held.push((reader, piece));
     }
     held
 }
 
-/// The whole twice over one connection, which makes the second an answer given again, and a part of it.
+/// The whole four times over one connection, which makes the last ones answers given again where it is hot, and a part.
 async fn pull(stream: Box<dyn Stream>, is_http2: bool, path: &str, content: &[u8]) {
     let io = TokioIo::new(stream);
     let request = |range: Option<&str>| {
@@ -67,7 +87,13 @@ async fn pull(stream: Box<dyn Stream>, is_http2: bool, path: &str, content: &[u8
         request.body(Empty::<Bytes>::new()).expect("a request")
     };
     let read = async |body: Incoming| body.collect().await.expect("all of it").to_bytes();
-    let cases = [(None, content), (None, content), (Some("bytes=70000-4000000"), &content[70_000..=4_000_000])];
+    let cases = [
+        (None, content),
+        (None, content),
+        (None, content),
+        (None, content),
+        (Some("bytes=70000-1900000"), &content[70_000..=1_900_000]),
+    ];
     if is_http2 {
         let (mut sender, connection) = http2::handshake(TokioExecutor::new(), io).await.expect("a connection");
         tokio::spawn(connection);
@@ -88,7 +114,13 @@ async fn pull(stream: Box<dyn Stream>, is_http2: bool, path: &str, content: &[u8
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pulls_in_a_crowd_get_every_byte_over_every_protocol() {
-    let options = Options { hot_bytes_max: 0, ..Options::default() };
+    for hot_bytes_max in [0, 8 << 20] {
+        pulls_in_a_crowd(hot_bytes_max).await;
+    }
+}
+
+async fn pulls_in_a_crowd(hot_bytes_max: usize) {
+    let options = Options { hot_bytes_max, reader_memory_bytes_max: READERS, ..Options::default() };
     let test = TestRegistry::over(options, Limits::default(), Policy::default()).await;
     let content: Vec<u8> = (0..CONTENT_BYTES as u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let digest = test.push_blob("app", &content).await;
@@ -122,17 +154,23 @@ async fn pulls_in_a_crowd_get_every_byte_over_every_protocol() {
     }
     let [plain, secure] = addresses[..] else { unreachable!("two were bound") };
     let namespace = Namespace::new("app").expect("a name");
-    let blob = test.engine.open_blob(&namespace, &digest).await.expect("it is there");
-    for bytes in [0, CROWDED, FULL] {
-        let held = hold(&blob, bytes).await;
-        assert_eq!(blob.is_crowded(), bytes > 0);
+    let others = test.push_blob("app", &vec![1; 80 << 20]).await;
+    let others = test.engine.open_blob(&namespace, &others).await.expect("it is there");
+    let mut places = (0..others.size()).step_by(1 << 20);
+    for state in [State::Alone, State::Crowded, State::Full] {
+        let held = hold(&others, &mut places, state).await;
+        assert_eq!(others.is_crowded(), state != State::Alone);
         for (address, alpn, is_http2) in
             [(plain, None, false), (plain, None, true), (secure, Some("http/1.1"), false), (secure, Some("h2"), true)]
         {
+            let before = repeated(test.registry.metrics());
             let pulled = async { pull(connect(address, alpn).await, is_http2, &path, &content).await };
             timeout(PATIENCE, pulled)
                 .await
-                .unwrap_or_else(|_| panic!("{alpn:?}, HTTP/2 {is_http2}, {bytes}: it waits"));
+                .unwrap_or_else(|_| panic!("{alpn:?}, HTTP/2 {is_http2}, {state:?}: it waits"));
+            let again = repeated(test.registry.metrics()) - before;
+            let is_kept = hot_bytes_max > 0 && address == plain && !is_http2 && state != State::Alone;
+            assert!(again > 0 || !is_kept, "hot content is sent in answers that are given again");
         }
         drop(held);
     }

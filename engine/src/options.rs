@@ -42,6 +42,9 @@ pub struct Options {
     /// when it is used up. Default 256 MiB: 128 uploads with all their buffers on the way to the
     /// disk, far more than any disk can keep up with.
     pub upload_memory_bytes_max: usize,
+    /// Memory for bytes of files that readers hold together, beside what is kept hot. From half of it on each
+    /// gets less at a time, beyond it next to nothing; nobody is refused. Default 128 MiB.
+    pub reader_memory_bytes_max: usize,
     /// Threads that hash what is uploaded, at a lower priority than those that serve; with 0 the bytes
     /// are hashed by whoever brings them. Default one for each processor, at most 64.
     pub hash_threads: usize,
@@ -84,6 +87,7 @@ impl Default for Options {
             cache_bytes: 64 << 20,
             hot_bytes_max: 64 << 20,
             upload_memory_bytes_max: 256 << 20,
+            reader_memory_bytes_max: 128 << 20,
             hash_threads: HashThreads::default_count(),
             upload_settle: Duration::from_secs(1),
             upload_idle_max: Duration::from_secs(24 * 3600),

@@ -102,7 +102,7 @@ impl Store {
             ahead: Arc::default(),
             // Readers are bounded by the connections that hold them, and must never wait for one
             // another: a slow one would stop a fast one.
-            read_pool: Pool::new(usize::MAX),
+            read_pool: Pool::unbounded(options.hot_bytes_max.saturating_add(options.reader_memory_bytes_max)),
             narrow: Narrow::default(),
             open_cache: OpenCache::default(),
             hot_cache: HotCache::new(options.hot_bytes_max as u64, EXTENT_BYTES),

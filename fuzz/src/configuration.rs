@@ -114,7 +114,8 @@ fn shown(config: &Config) -> String {
     notes.sort();
     let engine = (
         (options.inline_bytes_max, options.blob_bytes_max, options.reserve_bytes, options.cache_bytes),
-        (options.hot_bytes_max, options.upload_memory_bytes_max, options.namespaces_max, options.lease_epochs),
+        (options.hot_bytes_max, options.upload_memory_bytes_max, options.reader_memory_bytes_max),
+        (options.namespaces_max, options.lease_epochs),
         (options.backend, options.journal),
     );
     format!("{:?}", (root, address, tls, limits, (policy, collection, retention, scrub), log, engine, quotas, notes))

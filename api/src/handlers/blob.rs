@@ -16,7 +16,7 @@ use orlop_engine::{Blob, Digest, Removal};
 use super::{
     conditional,
     error_map::{Failure, Kind, Outcome},
-    repeat, reply,
+    incoming, repeat, reply,
     scope::Scope,
 };
 use crate::{
@@ -50,12 +50,15 @@ pub async fn get(scope: &Scope<'_>, digest: &Digest, headers: &HeaderMap) -> Out
         }
         _ => Selection::Whole,
     };
-    match selection {
+    let response = match selection {
         Selection::Whole => whole(scope, blob).await,
         Selection::Single(range) => single(blob, range).await,
         Selection::Multiple(ranges) => multiple(blob, &ranges).await,
         Selection::Unsatisfiable => Err(unsatisfiable(blob.size())),
-    }
+    };
+    // Once more: of a crowd that comes at once nobody had anything yet when he was let in.
+    incoming::require_memory_to_send(scope.pressure)?;
+    response
 }
 
 /// `DELETE /v2/<name>/blobs/<digest>`. A blob that a manifest of the repository needs stays, and so

@@ -48,6 +48,11 @@ pub fn require_memory(pressure: &Pressure) -> Outcome<()> {
     if pressure.is_high() { Err(too_much()) } else { Ok(()) }
 }
 
+/// Refuses pulls while memory is used up but for what those under way may still take.
+pub fn require_memory_to_send(pressure: &Pressure) -> Outcome<()> {
+    if pressure.is_highest() { Err(too_much()) } else { Ok(()) }
+}
+
 /// Leave to read a body, to be held until it was read. Refused when memory is nearly used up or promised to others.
 pub fn require_turn<'a>(pressure: &'a Pressure, body: &impl Incoming) -> Outcome<Option<Sender<'a>>> {
     require_memory(pressure)?;
@@ -60,7 +65,8 @@ pub fn require_turn<'a>(pressure: &'a Pressure, body: &impl Incoming) -> Outcome
 fn too_much() -> Failure {
     let message = "the registry has too much in memory at once; try again soon";
     let failure = Failure::new(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable, message);
-    failure.with(RETRY_AFTER, RETRY_SOON_SECONDS)
+    // Who waits for his next try with an open connection still holds its buffers.
+    failure.with(RETRY_AFTER, RETRY_SOON_SECONDS).with(CONNECTION, HeaderValue::from_static("close"))
 }
 
 /// The whole body, up to `bytes_max`, and its share of the memory for documents, to be held until they are
@@ -143,4 +149,66 @@ fn too_large(bytes_max: usize) -> Failure {
         ErrorCode::SizeInvalid,
         format!("a body here is limited to {bytes_max} bytes"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::Full;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// So much memory that it is never nearly used up, and connections that take more than that.
+    fn one_at_a_time() -> Pressure {
+        Pressure::new(Some(1 << 50), 1 << 50)
+    }
+
+    fn body(content: &'static [u8]) -> impl Incoming {
+        Full::new(Bytes::from_static(content)).map_err(|never| match never {})
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_nobody_wants_is_read_away_in_its_turn() {
+        let (pressure, begin) = (one_at_a_time(), Instant::now());
+        let mut other = body(b"content");
+        let turn = require_turn(&pressure, &other).unwrap();
+        let mut unwanted = body(b"content");
+        assert!(require_turn(&pressure, &unwanted).is_err(), "there are as many as may be");
+        let drained = async { drain(&HeaderMap::new(), &mut unwanted, 100, &pressure).await };
+        let given_back = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            drop(turn);
+            let _ = other.frame().await;
+        };
+        tokio::join!(drained, given_back);
+        assert_eq!(begin.elapsed(), Duration::from_secs(1));
+        assert!(unwanted.is_end_stream(), "it was read");
+        assert!(pressure.try_send().is_some(), "the turn was given back");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_a_turn_to_read_away_is_answered_in_time() {
+        let (pressure, begin) = (one_at_a_time(), Instant::now());
+        let _turn = pressure.try_send().unwrap();
+        let mut unwanted = body(b"content");
+        drain(&HeaderMap::new(), &mut unwanted, 100, &pressure).await;
+        assert_eq!(begin.elapsed(), DRAIN_TIME_MAX);
+        assert!(!unwanted.is_end_stream(), "it was left");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_need_not_be_read_away_waits_for_nobody() {
+        let (pressure, begin) = (one_at_a_time(), Instant::now());
+        let _turn = pressure.try_send().unwrap();
+        let header = |name, value| HeaderMap::from_iter([(name, HeaderValue::from_static(value))]);
+        for (headers, content) in [
+            (HeaderMap::new(), &b""[..]),
+            (header(CONTENT_LENGTH, "101"), b"content"),
+            (header(EXPECT, "100-continue"), b"content"),
+        ] {
+            drain(&headers, &mut body(content), 100, &pressure).await;
+        }
+        assert_eq!(begin.elapsed(), Duration::ZERO);
+        assert!(require_turn(&pressure, &body(b"")).unwrap().is_none(), "nothing is to be read");
+    }
 }

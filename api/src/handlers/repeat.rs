@@ -13,6 +13,7 @@ use orlop_engine::{Blob, Bookmark, Digest, Engine, Grounds, Namespace};
 use super::scope::Scope;
 use crate::{
     body::ResponseBody,
+    pressure::Pressure,
     server::{Repeat, Repeatable, Repeated},
 };
 
@@ -43,6 +44,7 @@ impl Content {
 
 struct Again {
     engine: Engine,
+    pressure: Arc<Pressure>,
     content: Content,
     /// The document whose pull is counted.
     pulled: Option<(Namespace, Digest)>,
@@ -55,6 +57,8 @@ impl Repeat<ResponseBody> for Again {
             Content::Memory(grounds, bytes) => {
                 self.engine.still_holds(grounds, bytes.len() as u64).then(|| Repeated::Memory(bytes.clone()))
             }
+            // Each of these holds what its client is slow to take; of the others all share one.
+            Content::File(_) if self.pressure.is_highest() => None,
             Content::File(bookmark) => {
                 self.engine.open_again(bookmark).and_then(ResponseBody::blob_in_memory).map(Repeated::Stream)
             }
@@ -108,7 +112,7 @@ fn repeatable(
     content: Content,
     pulled: Option<(Namespace, Digest)>,
 ) -> Response<ResponseBody> {
-    let again = Again { engine: scope.engine.clone(), content, pulled };
+    let again = Again { engine: scope.engine.clone(), pressure: scope.pressure.clone(), content, pulled };
     if let Some(holders) = scope.holders.clone() {
         response.extensions_mut().insert(holders);
         response.extensions_mut().insert(Repeatable::<ResponseBody>(Arc::new(again)));

@@ -1,5 +1,7 @@
 //! What every operation on a repository works with.
 
+use std::sync::Arc;
+
 use orlop_engine::{Algorithm, Batch, Engine, Namespace, UploadHome, UploadId, UploadOwner, UploadsMax};
 
 use super::error_map::{Failure, Outcome};
@@ -17,7 +19,7 @@ pub struct Scope<'a> {
     pub engine: &'a Engine,
     pub limits: &'a Limits,
     pub policy: Policy,
-    pub pressure: &'a Pressure,
+    pub pressure: &'a Arc<Pressure>,
     pub repository: &'a Repository,
     pub namespace: Namespace,
     /// What the sender of the request may do here.

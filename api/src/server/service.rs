@@ -160,6 +160,10 @@ impl<H: Handler> Service<H> {
 
         let mut response = if is_ambiguous { ambiguous() } else { self.handle(rules, request, &observation).await };
         let headers = response.headers_mut();
+        if self.multiplexed {
+            // RFC 9113 section 8.2.2: connections are not for single requests to close.
+            headers.remove(header::CONNECTION);
+        }
         headers.insert(DISTRIBUTION_API_VERSION, HeaderValue::from_static("registry/2.0"));
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.insert(CONTENT_SECURITY_POLICY, NOTHING_RUNS);

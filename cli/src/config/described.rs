@@ -79,6 +79,7 @@ pub const ROWS: &[Row] = &[
     row("storage.cacheBytes", Bytes, Restart, "Memory for the blocks of the index."),
     row("storage.hotBytes", Bytes, Restart, "Memory for what is pulled again and again; 0 for none."),
     row("storage.uploadMemoryBytes", Bytes, Restart, "Memory for bytes on their way to the disk."),
+    row("storage.readerMemoryBytes", Bytes, Restart, "Memory for what readers hold before each gets less at a time."),
     row("storage.sparseManifests", Flag, Live, "Accept manifests that name content the repository does not have."),
     row("storage.gc", Flag, Live, "Whether collections begin by themselves."),
     row("storage.gcDelay", Duration, Live, "How long content stays after it lost what kept it."),

@@ -86,6 +86,10 @@ pub const KEYS: &[Key] = &[
         set: |config, value| bytes(value).map(|bytes| config.engine.upload_memory_bytes_max = bytes),
     },
     Key {
+        path: "storage.readerMemoryBytes",
+        set: |config, value| bytes(value).map(|bytes| config.engine.reader_memory_bytes_max = bytes),
+    },
+    Key {
         path: "storage.sparseManifests",
         set: |config, value| value.bool().map(|sparse| config.policy.sparse_manifests = sparse),
     },

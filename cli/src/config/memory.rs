@@ -17,8 +17,9 @@ const HOT_BYTES_MAX: u64 = 1 << 30;
 /// The default takes this part of the memory the process may use.
 const HOT_PART: u64 = 8;
 
-/// Uploads and the index take what they take everywhere, but no more than these parts ...
+/// Uploads, readers and the index take what they take everywhere, but no more than these parts ...
 const UPLOAD_PART: u64 = 8;
+const READER_PART: u64 = 8;
 const INDEX_PART: u64 = 16;
 
 /// ... and not less than they can work with, in bytes.
@@ -27,6 +28,10 @@ const PART_BYTES_MIN: u64 = 8 << 20;
 /// A connection that sends takes two buffers of a size that lets so many of them have a sixteenth of the
 /// memory the process may use.
 const SENDERS: u64 = 256;
+
+/// There may be a connection for so many bytes of the memory the process may use: with a request under way it takes about
+/// half of them. What comes at once is let in before any of it can be counted.
+const CONNECTION_PART_BYTES: u64 = 64 << 10;
 
 /// Percent of the memory the process may use, beyond which it takes no requests that bring bytes. The
 /// rest is for those that were taken already, and for the kernel's buffers.
@@ -39,6 +44,7 @@ pub fn engine_options() -> orlop_engine::Options {
     orlop_engine::Options {
         hot_bytes_max: hot_bytes(),
         upload_memory_bytes_max: most(options.upload_memory_bytes_max, UPLOAD_PART),
+        reader_memory_bytes_max: most(options.reader_memory_bytes_max, READER_PART),
         cache_bytes: most(options.cache_bytes, INDEX_PART),
         ..options
     }
@@ -51,7 +57,8 @@ pub fn limits() -> Limits {
         Limits::table().iter().find(|limit| limit.name == "http1_buffer_bytes_max").map_or(0, |limit| limit.min);
     let default = Limits::default();
     let buffer = (available() / 16 / SENDERS).clamp(least, default.http1_buffer_bytes_max);
-    Limits { http1_buffer_bytes_max: buffer, ..default }
+    let connections = (available() / CONNECTION_PART_BYTES).clamp(1, default.connections_max);
+    Limits { http1_buffer_bytes_max: buffer, connections_max: connections, ..default }
 }
 
 fn bounded(bytes: u64) -> usize {
@@ -137,10 +144,13 @@ mod tests {
         assert!((1..=1 << 30).contains(&hot_bytes()));
         let (options, default) = (engine_options(), orlop_engine::Options::default());
         assert!(options.upload_memory_bytes_max <= default.upload_memory_bytes_max);
+        assert!(options.reader_memory_bytes_max <= default.reader_memory_bytes_max);
         assert!(options.cache_bytes <= default.cache_bytes);
         assert!((64 << 10..=Limits::default().http1_buffer_bytes_max).contains(&limits().http1_buffer_bytes_max));
+        assert!((1..=Limits::default().connections_max).contains(&limits().connections_max));
         // All of them together leave room for requests.
-        let taken = options.hot_bytes_max + options.upload_memory_bytes_max + options.cache_bytes;
+        let moved = options.upload_memory_bytes_max + options.reader_memory_bytes_max;
+        let taken = options.hot_bytes_max + moved + options.cache_bytes;
         assert!((taken as u64) < request_bytes_max(), "{taken} of {}", request_bytes_max());
     }
 }

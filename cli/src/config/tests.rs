@@ -69,7 +69,7 @@ fn keys_have_no_case() {
 #[test]
 fn orlops_own_storage_keys_are_set() {
     let config = accepted(
-        r#"{"storage": {"io": "ring", "inlineBytesMax": 4096, "blobBytesMax": 1000, "cacheBytes": 33554432, "hotBytes": 16777216, "uploadMemoryBytes": 67108864}}"#,
+        r#"{"storage": {"io": "ring", "inlineBytesMax": 4096, "blobBytesMax": 1000, "cacheBytes": 33554432, "hotBytes": 16777216, "uploadMemoryBytes": 67108864, "readerMemoryBytes": 33554432}}"#,
     );
     assert_eq!(config.engine.backend, Backend::Ring);
     assert_eq!(config.engine.inline_bytes_max, 4096);
@@ -77,6 +77,7 @@ fn orlops_own_storage_keys_are_set() {
     assert_eq!(config.engine.cache_bytes, 32 << 20);
     assert_eq!(config.engine.hot_bytes_max, 16 << 20);
     assert_eq!(config.engine.upload_memory_bytes_max, 64 << 20);
+    assert_eq!(config.engine.reader_memory_bytes_max, 32 << 20);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Aligned buffers and the pool that bounds how many bytes of them are out at once.
 //!
 //! In: requests for capacity. Out: [`Buffer`]s, owned by exactly one place at a time (a writer, a
-//! disk, a response). What is true: the bytes out never exceed the pool's limit, and memory given
+//! disk, a response). What is true: the bytes out never exceed the pool's limit if it has one, and memory given
 //! to a disk is not reused before the disk has given it back.
 
 use std::{
@@ -35,6 +35,8 @@ struct Inner {
     /// One permit is [`ALIGNMENT`] bytes. Fair: a large request is not overtaken by small ones.
     room: Semaphore,
     pages_max: usize,
+    /// Bytes up to which memory is kept for reuse, with what is out.
+    reuse_bytes_max: usize,
     bytes_out: AtomicUsize,
     kept: Mutex<Kept>,
 }
@@ -49,10 +51,21 @@ impl Pool {
     /// A pool with at most `bytes_max` bytes out, rounded up to [`ALIGNMENT`]. It keeps up to 32 MiB of returned
     /// memory for reuse, as far as that and what is out are no more than `bytes_max`.
     pub fn new(bytes_max: usize) -> Self {
+        Self::with(bytes_max, bytes_max.div_ceil(ALIGNMENT).max(1).saturating_mul(ALIGNMENT))
+    }
+
+    /// A pool that never has anybody wait. It keeps up to 32 MiB of returned memory for reuse, as far as that and what
+    /// is out are no more than `reuse_bytes_max`.
+    pub fn unbounded(reuse_bytes_max: usize) -> Self {
+        Self::with(usize::MAX, reuse_bytes_max)
+    }
+
+    fn with(bytes_max: usize, reuse_bytes_max: usize) -> Self {
         let pages_max = bytes_max.div_ceil(ALIGNMENT).clamp(1, (u32::MAX as usize).min(Semaphore::MAX_PERMITS));
         Pool(Arc::new(Inner {
             room: Semaphore::new(pages_max),
             pages_max,
+            reuse_bytes_max,
             bytes_out: AtomicUsize::new(0),
             kept: Mutex::default(),
         }))
@@ -116,13 +129,9 @@ impl Inner {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn bytes_max(&self) -> usize {
-        self.pages_max.saturating_mul(ALIGNMENT)
-    }
-
     /// Frees what is kept, of any size, until it has room beside what is out.
     fn let_go(&self, bytes_out: usize) {
-        let most = self.bytes_max().saturating_sub(bytes_out);
+        let most = self.reuse_bytes_max.saturating_sub(bytes_out);
         let mut kept = self.kept();
         let Kept { lists, bytes } = &mut *kept;
         for (list, size) in lists.iter_mut().zip(KEPT_SIZES) {
@@ -146,7 +155,7 @@ impl Inner {
             let mut kept = self.kept();
             // What is given back here still counts as out.
             let others_out = self.bytes_out.load(Ordering::Acquire).saturating_sub(capacity);
-            if kept.bytes + capacity <= KEPT_BYTES_MAX.min(self.bytes_max().saturating_sub(others_out)) {
+            if kept.bytes + capacity <= KEPT_BYTES_MAX.min(self.reuse_bytes_max.saturating_sub(others_out)) {
                 kept.bytes += capacity;
                 kept.lists[list].push(memory);
             }
@@ -389,6 +398,20 @@ mod tests {
         let large = pool.try_take(3 << 20).expect("room");
         assert!(pool.0.kept().bytes <= 512 << 10, "an odd size is not taken from what is kept");
         drop((small, large));
+        assert_eq!(pool.bytes_out(), 0);
+    }
+
+    #[test]
+    fn without_a_bound_memory_is_still_kept_within_one() {
+        let pool = Pool::unbounded(2 << 20);
+        let mut many: Vec<_> = (0..6).map(|_| pool.try_take(1 << 20).expect("there is always room")).collect();
+        many.truncate(2);
+        assert_eq!(pool.0.kept().bytes, 0, "as much as may be is out");
+        many.truncate(1);
+        assert_eq!(pool.0.kept().bytes, 1 << 20);
+        many.push(pool.try_take(2 << 20).expect("there is always room"));
+        assert_eq!(pool.0.kept().bytes, 0, "what is out has gone beyond it");
+        drop(many);
         assert_eq!(pool.bytes_out(), 0);
     }
 

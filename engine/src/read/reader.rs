@@ -15,14 +15,6 @@ use crate::{
 /// Bytes read at once, unless a blob's chunks are larger: enough that the cost per read vanishes.
 const UNIT_BYTES: u64 = 256 << 10;
 
-/// Readers may hold so many bytes together, beside what is kept hot, before each new read is of a
-/// single chunk and none is ahead of its caller.
-const PLENTY_BYTES: usize = 64 << 20;
-
-/// And so many before what is read is verified, copied in part, and given back: thousands of slow readers then cost a
-/// part of a chunk each. Who is not slow finds the rest of the chunk in [`Narrow`](super::Narrow), others read it again.
-const FULL_BYTES: usize = 128 << 20;
-
 /// Of a chunk of 64 KiB that is 16 KiB, and large chunks are not read more often either.
 const NARROW_PARTS: usize = 4;
 
@@ -32,14 +24,17 @@ const NARROW_PARTS: usize = 4;
 pub(crate) const EXTENT_BYTES: u64 = 1 << 20;
 
 impl Store {
-    /// Whether there are so many readers that each has to do with less.
+    /// Whether there are so many readers that each has to do with less: every read is of a single chunk, and none is
+    /// ahead of its caller.
     pub(crate) fn is_crowded(&self) -> bool {
-        self.readers_hold(PLENTY_BYTES)
+        self.readers_hold(self.options.reader_memory_bytes_max / 2)
     }
 
-    /// Whether there are so many readers that each has to do with next to nothing.
+    /// Whether there are so many that each has to do with next to nothing: what is read is verified, copied in part,
+    /// and given back. Thousands of slow readers then cost a part of a chunk each. Who is not slow finds the rest of the
+    /// chunk in [`Narrow`](super::Narrow), others read it again.
     fn is_full(&self) -> bool {
-        self.readers_hold(FULL_BYTES)
+        self.readers_hold(self.options.reader_memory_bytes_max)
     }
 
     /// Whether they hold more than so many bytes, beside what is kept hot.

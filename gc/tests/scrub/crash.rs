@@ -39,7 +39,7 @@ async fn prepare(kind: Work, ns: &Namespace, content: &Bytes) -> (Parts, Engine,
         place.flip(&aside, 5).await;
     }
     let Place::Simulated(parts) = place else { unreachable!("simulated") };
-    (parts, engine, digest)
+    (*parts, engine, digest)
 }
 
 /// After the crash no wrong byte is handed out, nothing is lost that was right, and one push or pass makes

@@ -15,7 +15,7 @@ use crate::common::*;
 
 /// A disk as its owner sees it.
 pub enum Place {
-    Simulated(Parts),
+    Simulated(Box<Parts>),
     Real(tempfile::TempDir),
 }
 
@@ -36,7 +36,7 @@ pub fn bytes(seed: u64, len: usize) -> Bytes {
 
 impl Place {
     pub fn simulated() -> Self {
-        Place::Simulated(Parts::new(11))
+        Place::Simulated(Box::new(Parts::new(11)))
     }
 
     pub fn real() -> Self {

@@ -203,14 +203,11 @@ impl Drop for Cgroup {
     }
 }
 
-/// In a container of 256 MiB under a mix of everything that takes memory: no kill, and whoever is too
-/// much is told to come again.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_small_container_refuses_instead_of_dying() {
-    const GROUP_BYTES: u64 = 256 << 20;
-    let Some(group) = Cgroup::new(GROUP_BYTES) else {
+/// A registry in a container of so many bytes, with an empty store.
+async fn contained(bytes_max: u64) -> Option<(Registry, Cgroup)> {
+    let Some(group) = Cgroup::new(bytes_max) else {
         eprintln!("not tried: this process may not make a memory cgroup");
-        return;
+        return None;
     };
     let mut registry = start().await;
     registry.stop();
@@ -220,7 +217,14 @@ async fn a_small_container_refuses_instead_of_dying() {
     command.args(["-c", &script]).arg(serve.get_program()).args(serve.get_args());
     command.current_dir(serve.get_current_dir().expect("the harness sets one"));
     registry.restart_by(&mut command).await;
+    Some((registry, group))
+}
 
+/// In a container of 256 MiB under a mix of everything that takes memory: no kill, and whoever is too
+/// much is told to come again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_small_container_refuses_instead_of_dying() {
+    let Some((registry, group)) = contained(256 << 20).await else { return };
     let mut tasks = JoinSet::new();
     for number in 0..connections(240).min(1_000) {
         let client = registry.client();
@@ -279,6 +283,50 @@ async fn a_small_container_refuses_instead_of_dying() {
     crate::common::until("pushes are taken again", async || {
         let pushed = registry.client().try_send(request(Method::POST, &after, full("after"))).await;
         pushed.is_ok_and(|answer| answer.status == 201)
+    })
+    .await;
+    registry.finish();
+}
+
+/// Readers that hardly read, each of content that nobody else reads, in a container that has no room for all of them:
+/// those that are too many are told to come again, and everybody is served when they have gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_readers_beyond_a_small_container_are_refused() {
+    const GROUP_BYTES: u64 = 96 << 20;
+    const BLOB_BYTES: usize = 64 << 20;
+    let Some((registry, group)) = contained(GROUP_BYTES).await else { return };
+    let repository = registry.repository("readers");
+    let digest = repository.push(bytes(1, BLOB_BYTES)).await;
+    let path = repository.blob_path(&digest);
+    let readers = connections(2_500);
+    let mut tasks = JoinSet::new();
+    for number in 0..readers {
+        let mut wire = Wire::open_clamped(&registry).await;
+        let begin = (number << 16) % (BLOB_BYTES / 2);
+        let get = format!("GET {path} HTTP/1.1\r\nhost: a\r\nrange: bytes={begin}-\r\n\r\n");
+        tasks.spawn(async move {
+            wire.send(get).await;
+            let head = wire.head().await;
+            let is_served = head.starts_with("HTTP/1.1 206");
+            let is_refused = head.starts_with("HTTP/1.1 503") && head.contains("retry-after: ");
+            assert!(is_served || is_refused, "{head}");
+            (is_served, wire)
+        });
+    }
+    let answered = tasks.join_all().await;
+    let served = answered.iter().filter(|(is_served, _)| *is_served).count();
+    let megabytes = resident_bytes(registry.process_id()) >> 20;
+    println!(
+        "slow readers in a container of {} MiB: {served} of {readers} served, {megabytes} MiB resident, {} kills",
+        GROUP_BYTES >> 20,
+        group.kills()
+    );
+    assert_eq!(group.kills(), 0);
+    assert!(served > 0 && served < readers, "{served} of {readers}");
+    drop(answered);
+    crate::common::until("pulls are served again", async || {
+        let pulled = registry.client().try_send(request(Method::GET, &path, full(""))).await;
+        pulled.is_ok_and(|answer| answer.status == 200 && answer.body.len() == BLOB_BYTES)
     })
     .await;
     registry.finish();
