@@ -88,11 +88,21 @@ impl Registry {
     /// # Panics
     /// If it does not come up.
     pub async fn start(options: Options) -> Self {
+        let mut registry = Self::prepare(options);
+        registry.restart().await;
+        registry
+    }
+
+    /// What [`Registry::start`] starts, still to be started.
+    ///
+    /// # Panics
+    /// If its directory or its disk can't be made.
+    pub fn prepare(options: Options) -> Self {
         let directory = disk::temporary_directory();
         let certificates = options.tls.then(|| Certificates::write(directory.path()));
         let mount = |bytes| SmallDisk::mount(directory.path(), bytes).unwrap_or_else(|error| panic!("{error}"));
         let small_disk = options.disk_bytes.map(mount);
-        let mut registry = Self {
+        Self {
             process: None,
             address: ([127, 0, 0, 1], 0).into(),
             options,
@@ -100,9 +110,7 @@ impl Registry {
             small_disk,
             directory,
             finished: false,
-        };
-        registry.restart().await;
-        registry
+        }
     }
 
     /// Starts it again on the same root, after [`Registry::kill`] or [`Registry::stop`].

@@ -126,17 +126,12 @@ impl Rig {
     }
 
     /// Serves the store on the mounted disk.
-    async fn serve(&mut self) -> Result<(), String> {
-        match &mut self.registry {
-            Some(registry) => registry.try_restart(|| false).map(drop),
-            None => {
-                let parent = Some(Disk::path_in(self.directory.path()));
-                let options = Options { config: Some(rig::config("1h")), parent, ..Options::default() };
-                self.registry = Some(Registry::start(options).await);
-                Ok(())
-            }
-        }
-        .map_err(|output| format!("it does not start:\n{output}"))
+    fn serve(&mut self) -> Result<(), String> {
+        let registry = self.registry.get_or_insert_with(|| {
+            let parent = Some(Disk::path_in(self.directory.path()));
+            Registry::prepare(Options { config: Some(rig::config("1h")), parent, ..Options::default() })
+        });
+        registry.try_restart(|| false).map(drop).map_err(|output| format!("it does not start:\n{output}"))
     }
 
     fn registry(&mut self) -> &mut Registry {
@@ -160,7 +155,7 @@ impl Rig {
     pub async fn work(&mut self, base: &Image, lines: &[Line], flushes: u64) -> Result<Work, String> {
         let clock = Arc::<AtomicU64>::default();
         let disk = self.mount(base, Some(clock.clone()))?;
-        self.serve().await?;
+        self.serve()?;
         let root = Arc::new(fs::File::open(disk.path()).expect("a mounted file system can be opened"));
         let (workers, journal) = self.workers(lines, clock.clone());
         let flushed = disk.device.flushes();
@@ -225,7 +220,7 @@ impl Rig {
     }
 
     async fn judge_mounted(&mut self, promised: &[Line]) -> Result<(), String> {
-        self.serve().await?;
+        self.serve()?;
         let (workers, _) = self.workers(promised, Arc::default());
         let verified = all(workers, |mut worker| async move {
             let result = worker.verify(Depth::Everything).await;
