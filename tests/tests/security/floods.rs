@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use orlop_tests::{Registry, stream::bytes};
+use orlop_tests::{Client, Registry, stream::bytes};
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -198,6 +198,29 @@ async fn flood(registry: &Registry, attack: &Attack, time: Duration) -> Outcome 
     Outcome { frames, closed: closed.load(Ordering::SeqCst), said_goodbye: goodbye.load(Ordering::SeqCst) }
 }
 
+/// How long requests took.
+struct Waits(Vec<Duration>);
+
+impl std::fmt::Display for Waits {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let at = |part: usize| self.0[(self.0.len() - 1) * part / 100];
+        write!(f, "{:?} (half), {:?} (99 %), {:?} (longest)", at(50), at(99), at(100))
+    }
+}
+
+/// What a client waits for one small request after the other.
+async fn others(client: &Client, time: Duration) -> Waits {
+    let (begin, mut waits) = (Instant::now(), Vec::new());
+    while begin.elapsed() < time {
+        let asked = Instant::now();
+        client.get("/v2/").await.expect(200);
+        waits.push(asked.elapsed());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    waits.sort();
+    Waits(waits)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn floods_of_frames_cost_little_and_harm_nobody() {
     let registry = Registry::start(limits(json!({ "stallTimeoutMs": 2_000, "idleTimeoutMs": 5_000 }))).await;
@@ -208,26 +231,25 @@ async fn floods_of_frames_cost_little_and_harm_nobody() {
         client.get("/v2/").await.expect(200);
     }
     let time = flood_time();
+    println!("others alone {}", others(&client, time.min(Duration::from_secs(5))).await);
     let mut wrong = Vec::new();
     for attack in attacks() {
         let (memory, processor, begin) = (resident_bytes(process), processor_time(process), Instant::now());
-        let flooding = flood(&registry, &attack, time);
-        let others = async {
-            let mut slowest = Duration::ZERO;
+        let flooding = async {
+            let outcome = flood(&registry, &attack, time).await;
+            let mut connections = 1;
             while begin.elapsed() < time {
-                let asked = Instant::now();
-                client.get("/v2/").await.expect(200);
-                slowest = slowest.max(asked.elapsed());
-                tokio::time::sleep(Duration::from_millis(10)).await;
+                flood(&registry, &attack, time.saturating_sub(begin.elapsed())).await;
+                connections += 1;
             }
-            slowest
+            (outcome, connections)
         };
-        let (outcome, slowest) = tokio::join!(flooding, others);
+        let ((outcome, connections), beside) = tokio::join!(flooding, others(&client, time));
         let growth = resident_bytes(process).saturating_sub(memory);
         let seconds = begin.elapsed().as_secs_f64().max(1.0);
         let share = (processor_time(process) - processor).as_secs_f64() / seconds;
         println!(
-            "{}: {} frames, closed {}, goodbye {}, {} KiB more, {share:.2} of a processor, slowest other {slowest:?}",
+            "{}: {} frames, closed {}, goodbye {}, {connections} connections, {} KiB more, {share:.2} of a processor, others {beside}",
             attack.name,
             outcome.frames,
             outcome.closed,

@@ -2,8 +2,10 @@
 
 use std::{
     fs,
+    io::Write as _,
     path::{Path, PathBuf},
     process::Command,
+    sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
 
@@ -173,7 +175,8 @@ struct Cgroup(PathBuf);
 impl Cgroup {
     /// `None` where this process may not make one: then nothing can be said about it here.
     fn new(bytes_max: u64) -> Option<Self> {
-        let name = format!("orlop-attack-{}", std::process::id());
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let name = format!("orlop-attack-{}-{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
         let places = [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")];
         for (mount, file) in places {
             let path = Path::new(mount).join(&name);
@@ -181,7 +184,9 @@ impl Cgroup {
                 continue;
             }
             let group = Cgroup(path);
-            if fs::write(group.0.join(file), bytes_max.to_string()).is_ok() {
+            // Only the kernel makes the file, where the directory is a control group.
+            let limit = fs::OpenOptions::new().write(true).open(group.0.join(file));
+            if limit.and_then(|mut limit| limit.write_all(bytes_max.to_string().as_bytes())).is_ok() {
                 return Some(group);
             }
         }
