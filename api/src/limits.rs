@@ -210,7 +210,7 @@ limits! {
         "Streams the server resets because of client errors. The connection is closed beyond it.",
         "Stops clients that make the server reset streams (CVE-2025-8671).";
     http2_control_frames_max = 10_000, 100 => 1_000_000, Count,
-        "Control frames (PING, SETTINGS, PRIORITY, WINDOW_UPDATE, unknown ones) a client may send at once; requests, bytes of answers and time allow more. The connection is closed beyond it.",
+        "Control frames (PING, SETTINGS, PRIORITY, WINDOW_UPDATE, unknown ones) a client may send at once; requests, bytes of answers and time allow more. Beyond it nothing is read, and the connection is closed after a second.",
         "A client needs a few for each request and for each 16 KiB of an answer; floods send millions (CVE-2019-9512).";
     http2_ping_interval_ms = 20 * SECOND, 1 => HOUR, Milliseconds,
         "Time between the pings that find a dead HTTP/2 peer.",

@@ -3,7 +3,7 @@
 //! In: an accepted socket. Out: requests to the service; afterwards the connection is counted under
 //! the cause of its end. The future may be dropped at any point; that cuts the connection.
 
-use std::{net::SocketAddr, pin::Pin, sync::Arc};
+use std::{net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::uri::Scheme;
@@ -12,13 +12,18 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{net::TcpStream, select, sync::watch, time::timeout};
+use tokio::{
+    net::TcpStream,
+    select,
+    sync::watch,
+    time::{sleep, timeout},
+};
 
 use super::{
     Handler, Peer,
     activity::Activity,
     answers::Answers,
-    frames::Counted,
+    frames::{Counted, Fate},
     live::Live,
     observation::{Deliveries, Observer},
     plain::PLAIN_HEAD_BYTES_MAX,
@@ -35,6 +40,10 @@ use crate::{
     limits::{Limits, milliseconds, setting, size},
     metrics::{EndCause, Metrics, Protocol},
 };
+
+/// How long a connection of HTTP/2 that broke the rules or a limit stays open without being read. Who floods it and
+/// is cut off would come back at once, and each time cost as much as it takes to find him out; so he waits instead.
+const PENALTY: Duration = Duration::from_secs(1);
 
 /// What all connections of a server share.
 pub(super) struct Shared<H: Handler> {
@@ -255,13 +264,26 @@ async fn speak_http2<H: Handler, S: Stream>(
     let tasks = StreamTasks::default();
     let executor = tasks.executor(milliseconds(supervisor.limits.stall_timeout_ms));
     let service = service_fn(move |request| service.clone().call(request));
-    let stream = TokioIo::new(Counted::new(stream, supervisor.limits.http2_control_frames_max));
+    let fate = Arc::<Fate>::default();
+    let counted = Counted::new(stream, supervisor.limits.http2_control_frames_max, fate.clone());
+    let stream = TokioIo::new(counted);
     let mut connection = Box::pin(http2_builder(supervisor.limits, executor).serve_connection(stream, service));
-    match supervisor.supervise(connection.as_mut(), draining).await {
+    let cause = match supervisor.supervise(connection.as_mut(), draining).await {
+        // A stream's error looks like the client's line breaking.
+        Step::Done(..) if fate.is_overrun() => EndCause::Protocol,
         Step::Done(outcome, asked) => supervisor.end_cause(outcome, asked),
         Step::Ended(cause) => cause,
         Step::Resting => unreachable!("only a connection of HTTP/1 rests"),
+    };
+    // Who was told already comes back whatever is held here.
+    if cause == EndCause::Protocol && !fate.is_shut() {
+        drop(tasks);
+        select! {
+            () = drained(draining) => {}
+            () = sleep(PENALTY) => {}
+        }
     }
+    cause
 }
 
 fn http1_builder(limits: &Limits) -> http1::Builder {

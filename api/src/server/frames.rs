@@ -8,6 +8,10 @@
 use std::{
     io::{self, IoSlice},
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
 };
 
@@ -36,17 +40,37 @@ const BYTES_PER_CREDIT: u64 = 1 << 10;
 /// Pings and settings at leisure.
 const CREDIT_PER_SECOND: u64 = 100;
 
+/// What became of a counted stream.
+#[derive(Debug, Default)]
+pub(super) struct Fate {
+    overrun: AtomicBool,
+    shut: AtomicBool,
+}
+
+impl Fate {
+    /// The client sent more control frames than it may.
+    pub(super) fn is_overrun(&self) -> bool {
+        self.overrun.load(Ordering::Relaxed)
+    }
+
+    /// The client was told that nothing more comes.
+    pub(super) fn is_shut(&self) -> bool {
+        self.shut.load(Ordering::Relaxed)
+    }
+}
+
 /// A stream whose incoming frames are counted.
 pub(super) struct Counted<S> {
     inner: S,
     place: Place,
     credit: Credit,
+    fate: Arc<Fate>,
 }
 
 impl<S> Counted<S> {
     /// For a connection from its preface on; `frames_max` control frames may come at once.
-    pub(super) fn new(inner: S, frames_max: u64) -> Self {
-        Counted { inner, place: Place::default(), credit: Credit::new(frames_max) }
+    pub(super) fn new(inner: S, frames_max: u64, fate: Arc<Fate>) -> Self {
+        Counted { inner, place: Place::default(), credit: Credit::new(frames_max), fate }
     }
 }
 
@@ -139,13 +163,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let Counted { inner, place, credit } = &mut *self;
+        let Counted { inner, place, credit, fate } = &mut *self;
         let before = buffer.filled().len();
         let outcome = Pin::new(inner).poll_read(context, buffer);
         credit.refill();
         let mut is_too_much = false;
         place.pass(&buffer.filled()[before..], |kind| is_too_much |= credit.spend(kind));
         if is_too_much {
+            fate.overrun.store(true, Ordering::Relaxed);
             return Poll::Ready(Err(io::Error::new(
                 io::ErrorKind::InvalidData,
                 "the client sent more control frames than http2_control_frames_max",
@@ -188,6 +213,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.fate.shut.store(true, Ordering::Relaxed);
         Pin::new(&mut self.inner).poll_shutdown(context)
     }
 }

@@ -156,6 +156,21 @@ async fn an_http2_peer_that_answers_no_ping_is_cut() {
     server.shows("orlop_connection_ends_total{cause=\"unreachable\"} 1").await;
 }
 
+/// Until then nothing more of what it sends is read.
+#[tokio::test]
+async fn an_http2_peer_that_floods_waits_before_it_is_cut() {
+    let server = Running::plain(|limits| limits.http2_control_frames_max = 100);
+    let settings: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
+    let ping: &[u8] = &[0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
+    let mut client = server.connect().await;
+    let begin = Instant::now();
+    client.send([b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", settings, &ping.repeat(1_000)].concat()).await;
+    assert_eq!(server.connect().await.get("/hello").await.status, 200, "others are served meanwhile");
+    client.rest().await;
+    assert!(begin.elapsed() >= Duration::from_secs(1), "{:?}", begin.elapsed());
+    server.shows("orlop_connection_ends_total{cause=\"protocol\"} 1").await;
+}
+
 #[tokio::test]
 async fn an_http2_peer_that_begins_nothing_is_cut() {
     let server = Running::plain(|limits| {
