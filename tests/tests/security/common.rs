@@ -2,16 +2,18 @@
 //! and what a process takes.
 
 use std::{
-    env, fs,
+    env, fmt, fs,
     time::{Duration, Instant},
 };
 
-use orlop_tests::{Options, Registry, process::PATIENCE};
+use orlop_tests::{Client, Options, Registry, process::PATIENCE};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
-    time::timeout,
+    runtime::Builder,
+    task::spawn_blocking,
+    time::{sleep, timeout},
 };
 
 /// Sets how many connections or requests an attack makes.
@@ -183,4 +185,32 @@ pub async fn metric(registry: &Registry, name: &str, holds: impl Fn(u64) -> bool
         holds(value.unwrap_or(0))
     })
     .await;
+}
+
+/// How long requests took.
+pub struct Waits(Vec<Duration>);
+
+impl fmt::Display for Waits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = |part: usize| self.0[(self.0.len() - 1) * part / 100];
+        write!(f, "{:?} (half), {:?} (99 %), {:?} (longest)", at(50), at(99), at(100))
+    }
+}
+
+/// What a client waits for one small request after the other, on a thread that has nothing else to do.
+pub async fn others(client: &Client, time: Duration) -> Waits {
+    let client = client.clone();
+    let asking = async move {
+        let (begin, mut waits) = (Instant::now(), Vec::new());
+        while begin.elapsed() < time {
+            let asked = Instant::now();
+            client.get("/v2/").await.expect(200);
+            waits.push(asked.elapsed());
+            sleep(Duration::from_millis(10)).await;
+        }
+        waits.sort();
+        Waits(waits)
+    };
+    let runtime = || Builder::new_current_thread().enable_all().build().expect("a runtime");
+    spawn_blocking(move || runtime().block_on(asking)).await.expect("others are served")
 }

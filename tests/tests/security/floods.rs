@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use orlop_tests::{Client, Registry, stream::bytes};
+use orlop_tests::{Registry, stream::bytes};
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use crate::{
-    common::{flood_time, limits, metric, processor_time, resident_bytes, within},
+    common::{flood_time, limits, metric, others, processor_time, resident_bytes, within},
     frames::{
         CANCEL, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADER_TABLE_SIZE, HEADERS, INITIAL_WINDOW_SIZE,
         NEWEST, PING, PREFACE, PRIORITY, RST_STREAM, SETTINGS, UNKNOWN, WINDOW_UPDATE, frame, remembered, request,
@@ -196,34 +196,6 @@ async fn flood(registry: &Registry, attack: &Attack, time: Duration) -> Outcome 
     }
     reading.abort();
     Outcome { frames, closed: closed.load(Ordering::SeqCst), said_goodbye: goodbye.load(Ordering::SeqCst) }
-}
-
-/// How long requests took.
-struct Waits(Vec<Duration>);
-
-impl std::fmt::Display for Waits {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let at = |part: usize| self.0[(self.0.len() - 1) * part / 100];
-        write!(f, "{:?} (half), {:?} (99 %), {:?} (longest)", at(50), at(99), at(100))
-    }
-}
-
-/// What a client waits for one small request after the other, on a thread that has nothing else to do.
-async fn others(client: &Client, time: Duration) -> Waits {
-    let client = client.clone();
-    let asking = async move {
-        let (begin, mut waits) = (Instant::now(), Vec::new());
-        while begin.elapsed() < time {
-            let asked = Instant::now();
-            client.get("/v2/").await.expect(200);
-            waits.push(asked.elapsed());
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        waits.sort();
-        Waits(waits)
-    };
-    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    tokio::task::spawn_blocking(move || runtime().block_on(asking)).await.expect("others are served")
 }
 
 #[tokio::test(flavor = "multi_thread")]

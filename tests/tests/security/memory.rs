@@ -18,9 +18,13 @@ use orlop_tests::{
     stream::{bytes, sha256},
 };
 use serde_json::json;
-use tokio::{io::AsyncReadExt, task::JoinSet, time::interval};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    task::JoinSet,
+    time::interval,
+};
 
-use crate::common::{Wire, connections, metric, resident_bytes, start};
+use crate::common::{Wire, connections, metric, others, resident_bytes, start};
 
 /// Of measurements: what a process takes now and then for itself.
 const SLACK_BYTES: u64 = 12 << 20;
@@ -31,6 +35,12 @@ const SESSION_BYTES_MAX: u64 = 2 << 10;
 /// A connection that waits for its client, in bytes.
 const IDLE_BYTES_MAX: u64 = 10 << 10;
 
+/// The same with TLS, in bytes.
+const IDLE_TLS_BYTES_MAX: u64 = 30 << 10;
+
+/// For how long waiting connections are watched.
+const WATCHED: Duration = Duration::from_secs(2);
+
 /// A connection that moves a body slowly, in bytes.
 const SLOW_BYTES_MAX: u64 = 64 << 10;
 
@@ -39,9 +49,13 @@ const READERS_BYTES: u64 = 64 << 20;
 
 /// A registry without memory for hot content, and with room for everybody.
 async fn roomy() -> Registry {
+    roomy_with(Options::default()).await
+}
+
+async fn roomy_with(options: Options) -> Registry {
     let limits = json!({ "connectionsMax": 12_000, "uploadsPerRepositoryMax": 20_000 });
     let config = json!({ "http": { "limits": limits }, "storage": { "hotBytes": 0 } });
-    Registry::start(Options { config: Some(config), ..Options::default() }).await
+    Registry::start(Options { config: Some(config), ..options }).await
 }
 
 fn report(what: &str, count: usize, before: u64, after: u64, each_max: u64) {
@@ -75,27 +89,37 @@ async fn waiting_sessions_are_small() {
     registry.finish();
 }
 
-/// Connections that were served once and wait.
+/// Connections that were served once and wait, without TLS and with it.
 #[tokio::test(flavor = "multi_thread")]
 async fn waiting_connections_are_small() {
-    let registry = roomy().await;
-    let count = connections(1_000);
-    let open = async || {
-        let mut wire = Wire::open(&registry).await;
-        wire.send("GET /v2/ HTTP/1.1\r\nhost: a\r\n\r\n").await;
-        assert_eq!(wire.reply().await.expect("an answer").status, 200);
-        wire
-    };
-    let mut waiting = vec![open().await];
-    metric(&registry, "orlop_connections_resting", |resting| resting >= 1).await;
-    let before = resident_bytes(registry.process_id());
-    for _ in 0..count {
-        waiting.push(open().await);
+    let (plain, tls) = (Options::default(), Options::tls());
+    for (what, options, count, each_max) in [
+        ("waiting connections", plain, connections(1_000), IDLE_BYTES_MAX),
+        ("waiting connections with TLS", tls, connections(300), IDLE_TLS_BYTES_MAX),
+    ] {
+        let registry = roomy_with(options).await;
+        let client = registry.client();
+        let open = async || {
+            let mut stream = client.connect().await.expect("the registry accepts connections");
+            stream.write_all(b"GET /v2/ HTTP/1.1\r\nhost: a\r\n\r\n").await.expect("it listens");
+            let mut head = [0; 12];
+            stream.read_exact(&mut head).await.expect("an answer");
+            assert_eq!(&head, b"HTTP/1.1 200");
+            stream
+        };
+        let alone = others(&client, WATCHED).await;
+        let mut waiting = vec![open().await];
+        metric(&registry, "orlop_connections_resting", |resting| resting >= 1).await;
+        let before = resident_bytes(registry.process_id());
+        for _ in 0..count {
+            waiting.push(open().await);
+        }
+        metric(&registry, "orlop_connections_resting", |resting| resting > count as u64).await;
+        report(what, count, before, resident_bytes(registry.process_id()), each_max);
+        println!("others alone {alone}; beside them {}", others(&client, WATCHED).await);
+        drop(waiting);
+        registry.finish();
     }
-    metric(&registry, "orlop_connections_resting", |resting| resting > count as u64).await;
-    report("waiting connections", count, before, resident_bytes(registry.process_id()), IDLE_BYTES_MAX);
-    drop(waiting);
-    registry.finish();
 }
 
 /// Readers that take a little now and then.
