@@ -141,7 +141,7 @@ limits! {
     // Connections.
     connections_max = 10_000, 1 => 1_000_000, Count,
         "Connections open at the same time. Further clients wait in the accept queue.",
-        "Far below the usual 64 Ki descriptors, which uploads and open blobs need as well.";
+        "Far below the usual 64 Ki descriptors, which uploads and open blobs need as well. Where the process may use less than 640 MiB the default is one for each 64 KiB.";
     accept_queue_max = 1_024, 1 => 65_535, Count,
         "Connections the kernel completes before the server accepts them.",
         "Absorbs the burst at the start of a CI run; the kernel caps it at net.core.somaxconn.";
