@@ -26,6 +26,9 @@ use crate::{
     },
 };
 
+/// A connection that floods is closed within this time, of which it waits for a second.
+const CLOSED_IN: Duration = Duration::from_secs(10);
+
 /// What one attack may add to the memory of the process, in bytes.
 const GROWTH_BYTES_MAX: u64 = 32 << 20;
 
@@ -213,7 +216,8 @@ async fn floods_of_frames_cost_little_and_harm_nobody() {
     for attack in attacks() {
         let (memory, processor, begin) = (resident_bytes(process), processor_time(process), Instant::now());
         let flooding = async {
-            let outcome = flood(&registry, &attack, time).await;
+            let outcome =
+                flood(&registry, &attack, if attack.end == End::Closed { CLOSED_IN.max(time) } else { time }).await;
             let mut connections = 1;
             while begin.elapsed() < time {
                 flood(&registry, &attack, time.saturating_sub(begin.elapsed())).await;
