@@ -50,7 +50,7 @@ pub async fn route(registry: &Registry, head: &Parts, body: &mut impl Incoming) 
     }
     let brings_content = matches!(route, Route::Blob { .. } | Route::Manifest { .. });
     if head.method == Method::GET && brings_content {
-        incoming::require_memory_to_send(&registry.pressure)?;
+        incoming::require_memory_to_pull(&registry.pressure)?;
     }
     let (method, headers) = (&head.method, &head.headers);
     let holders = || head.extensions.get::<MayRepeat>().and_then(|_| grant.holders(head));

@@ -55,10 +55,10 @@ pub async fn get(scope: &Scope<'_>, digest: &Digest, headers: &HeaderMap) -> Out
         Selection::Single(range) => single(blob, range).await,
         Selection::Multiple(ranges) => multiple(blob, &ranges).await,
         Selection::Unsatisfiable => Err(unsatisfiable(blob.size())),
-    };
+    }?;
     // Once more: of a crowd that comes at once nobody had anything yet when he was let in.
-    incoming::require_memory_to_send(scope.pressure)?;
-    response
+    incoming::require_memory_to_pull(scope.pressure)?;
+    Ok(response)
 }
 
 /// `DELETE /v2/<name>/blobs/<digest>`. A blob that a manifest of the repository needs stays, and so

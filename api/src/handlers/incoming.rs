@@ -49,7 +49,7 @@ pub fn require_memory(pressure: &Pressure) -> Outcome<()> {
 }
 
 /// Refuses pulls while memory is used up but for what those under way may still take.
-pub fn require_memory_to_send(pressure: &Pressure) -> Outcome<()> {
+pub fn require_memory_to_pull(pressure: &Pressure) -> Outcome<()> {
     if pressure.is_highest() { Err(too_much()) } else { Ok(()) }
 }
 

@@ -317,7 +317,7 @@ async fn a_small_container_refuses_instead_of_dying() {
     registry.finish();
 }
 
-/// Readers that hardly read, each of content that nobody else reads, in a container that has no room for all of them:
+/// Readers that hardly read, of more places than can be hot, in a container that has no room for all of them:
 /// those that are too many are told to come again, and everybody is served when they have gone.
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_readers_beyond_a_small_container_are_refused() {
