@@ -338,6 +338,16 @@ impl Registry {
         run(Command::new(binary()).arg("check").arg("--root").arg(self.root()))
     }
 
+    /// What the index's own diagnostic log says, as far as it is there, and the names beside it.
+    pub fn index_log(&self) -> String {
+        let directory = self.root().join("index");
+        let log = fs::read(directory.join("LOG")).unwrap_or_default();
+        let names = fs::read_dir(&directory).into_iter().flatten().flatten();
+        let mut names: Vec<String> = names.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        format!("{}{}", String::from_utf8_lossy(&log), names.join(" "))
+    }
+
     /// `orlop rebuild --replace` over the root of a registry that does not run.
     pub fn rebuild(&self) -> Ended {
         assert!(self.process.is_none(), "rebuild makes the index of a store that no process has open");

@@ -4,12 +4,12 @@
 //! write returns, it and all earlier writes survive a power cut; when [`RocksIndex::open`] returns,
 //! no synced write is missing.
 
-mod edits;
+#[expect(unsafe_code, reason = "RocksDB's crate takes such an environment as a raw pointer only")]
+mod file_system;
 mod files;
 mod room;
 mod settings;
 mod synced;
-mod undo;
 mod versions;
 
 use std::{
@@ -52,8 +52,8 @@ impl RocksIndex {
     /// Opens the index in directory `path`, creating it, its parents and missing tables.
     ///
     /// A torn tail of changes that were never synced is dropped without an error, and so is a torn
-    /// change of the list of files, and a compaction that a failed sync has undone. Where there is hardly any
-    /// room on the device, what is in the logs stays there. Errors:
+    /// change of the list of files. Where there is hardly any room on the device, what is in the logs
+    /// stays there. Errors:
     /// [`IndexError::InUse`] when it is open already, here or in another process;
     /// [`IndexError::NoSpace`] when there is no room at all;
     /// [`IndexError::Corrupt`] when files are damaged or missing, when synced changes are missing
@@ -67,12 +67,7 @@ impl RocksIndex {
             TryLockError::Error(e) => file_error(path, &e),
         })?;
         versions::cut_torn_end(path).map_err(|e| file_error(path, &e))?;
-        let db = match Self::open_files(path, &options) {
-            Err(IndexError::Corrupt(_)) if undo::undo_compactions(path).map_err(|e| file_error(path, &e))? => {
-                Self::open_files(path, &options)?
-            }
-            opened => opened?,
-        };
+        let db = Self::open_files(path, &options)?;
         Ok(Self::new(db, Some(synced)))
     }
 
@@ -192,8 +187,8 @@ impl RocksIndex {
         Ok(())
     }
 
-    /// Ends the background work when a write failed. A failed sync of the directory may have lost the name of a file
-    /// that a flush or a compaction has just made and is going to rest on; only this write was told.
+    /// Ends the background work when a write failed: it would make tables of changes of which nobody knows whether they
+    /// are durable, and try again what is to wait for a restart.
     fn failed(&self, e: rocksdb::Error) -> IndexError {
         self.has_failed.store(true, Ordering::SeqCst);
         self.db.cancel_all_background_work(false);

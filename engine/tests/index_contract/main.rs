@@ -6,7 +6,6 @@ mod contract;
 #[cfg(feature = "rocks")]
 mod disk;
 #[cfg(feature = "rocks")]
-mod lost;
 mod model;
 mod simulation;
 

@@ -44,6 +44,11 @@ impl Plan {
         self.seen
     }
 
+    /// Whether all operations that come after the first harm meet it too.
+    pub fn lasts(&self) -> bool {
+        self.fault.as_ref().is_some_and(|fault| fault.lasts)
+    }
+
     /// What becomes of the next operation.
     pub fn next(&mut self, kind: Kind, class: Class) -> Option<Harm> {
         let fault = self.fault.as_ref()?;

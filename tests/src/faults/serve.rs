@@ -4,7 +4,7 @@
 //! the middle of an operation, which is not done, as on a machine that goes dark.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     os::fd::{AsFd, OwnedFd},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::{JoinHandle, spawn},
@@ -44,6 +44,8 @@ pub struct State {
     pub cut: Option<Operation>,
     pub hit: Option<Operation>,
     pub broken: Vec<String>,
+    /// Directories of the index of which a sync has failed, if others would succeed.
+    failed: BTreeSet<u64>,
     pub recent: VecDeque<Operation>,
     pub counts: BTreeMap<(Kind, Class), u64>,
     listings: BTreeMap<u64, Vec<Listed>>,
@@ -193,7 +195,15 @@ impl State {
             }
             (Some(Harm::Error(errno)), Kind::SyncDirectory) => {
                 self.tree.fail_sync_directory(node);
+                if class == Class::Index && !self.plan.lasts() {
+                    self.failed.insert(node);
+                }
                 return Err(errno);
+            }
+            (None, Kind::SyncDirectory) if self.failed.contains(&node) => {
+                self.broken.push(
+                    "the index's directory is synced after a sync of it failed, which may have lost names".to_owned(),
+                );
             }
             (Some(Harm::Error(errno)), _) => return Err(errno),
             (Some(Harm::Short | Harm::Flip) | None, _) => {}

@@ -9,6 +9,7 @@ use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode, Options,
 };
 
+use super::file_system;
 use crate::index::Table;
 
 /// Values of [`Table::Bytes`] from this size on lie in blob files, where a compaction of the keys
@@ -67,6 +68,7 @@ impl Default for RocksOptions {
 /// The options of the whole database.
 pub(super) fn database(options: &RocksOptions) -> Options {
     let mut db = Options::default();
+    db.set_env(&file_system::environment());
     db.create_if_missing(true);
     // A new table of a newer version appears when the store is opened by it.
     db.create_missing_column_families(true);
@@ -95,9 +97,12 @@ pub(super) fn database(options: &RocksOptions) -> Options {
 /// they hold, and no file takes room ahead of time, which would be the room of the next one.
 pub(super) fn frugal(options: &RocksOptions) -> Result<Options, rocksdb::Error> {
     // The crate has no functions for these.
-    database(options).get_options_from_string(
+    let mut db = database(options).get_options_from_string(
         "avoid_flush_during_recovery=true;enforce_write_buffer_manager_during_recovery=false;allow_fallocate=false",
-    )
+    )?;
+    // A copy does not keep the environment alive.
+    db.set_env(&file_system::environment());
+    Ok(db)
 }
 
 /// What is checked and what is recovered.

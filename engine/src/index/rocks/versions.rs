@@ -16,10 +16,10 @@ use std::{
 };
 
 /// Records lie in blocks of this size; none crosses the end of one (RocksDB's log format).
-pub(super) const BLOCK_BYTES: usize = 32 * 1024;
+const BLOCK_BYTES: usize = 32 * 1024;
 
 /// Masked CRC32C, length (16 bits), kind.
-pub(super) const HEADER_BYTES: usize = 7;
+const HEADER_BYTES: usize = 7;
 
 /// What a device writes whole or not at all.
 const SECTOR_BYTES: usize = 512;
@@ -42,7 +42,7 @@ pub(super) fn cut_torn_end(root: &Path) -> io::Result<()> {
 }
 
 /// The list of files that counts, and where it is. `None` if it is not there.
-pub(super) fn read(root: &Path) -> io::Result<Option<(PathBuf, Vec<u8>)>> {
+fn read(root: &Path) -> io::Result<Option<(PathBuf, Vec<u8>)>> {
     let bytes = match fs::read(root.join("CURRENT")) {
         Ok(name) => name,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -61,7 +61,7 @@ pub(super) fn read(root: &Path) -> io::Result<Option<(PathBuf, Vec<u8>)>> {
 }
 
 /// Cuts the list, durably.
-pub(super) fn cut(path: &Path, end: usize) -> io::Result<()> {
+fn cut(path: &Path, end: usize) -> io::Result<()> {
     let file = OpenOptions::new().write(true).open(path)?;
     file.set_len(end as u64)?;
     file.sync_all()
@@ -86,7 +86,7 @@ fn torn_at(bytes: &[u8]) -> Option<usize> {
 }
 
 /// Where the record at `at` ends: `Err` if it is not intact. `None` if there is none that says so.
-pub(super) fn record_end(bytes: &[u8], at: usize) -> Option<Result<usize, usize>> {
+fn record_end(bytes: &[u8], at: usize) -> Option<Result<usize, usize>> {
     let header = bytes.get(at..at + HEADER_BYTES)?;
     let (checksum, rest) = header.split_first_chunk::<4>()?;
     let length = u16::from_le_bytes([rest[0], rest[1]]) as usize;
@@ -121,10 +121,10 @@ fn crc32c(bytes: &[u8]) -> u32 {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
 
-    pub fn record(payload: &[u8]) -> Vec<u8> {
+    fn record(payload: &[u8]) -> Vec<u8> {
         let covered: Vec<u8> = std::iter::once(1).chain(payload.iter().copied()).collect();
         let mut bytes = masked(crc32c(&covered)).to_le_bytes().to_vec();
         bytes.extend_from_slice(&(payload.len() as u16).to_le_bytes());
