@@ -179,6 +179,7 @@ impl Root {
     pub(super) fn link_durably(&self, file: &OpenFile, path: &StorePath) -> io::Result<Linked> {
         let (linked, parent) = self.link_in(file, path)?;
         if linked == Linked::New {
+            // The descriptor is older than the name: it is told of every sync that failed since, also of somebody else's.
             rustix::fs::fsync(&parent)?;
             if !self.counts_links {
                 // A file that was made without a name has no link in what was written of it, and e2fsck removes names

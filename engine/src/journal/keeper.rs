@@ -7,7 +7,11 @@ use super::{
     shared::Shared,
     shelf::{self, Shelf},
 };
-use crate::index::Index;
+use crate::{
+    error::Result,
+    index::{Index, Table},
+    store::index_error,
+};
 
 pub(super) struct Keeper {
     pub shared: Arc<Shared>,
@@ -15,6 +19,29 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
+    /// Before the first change of a store: without a base nobody could tell that its log is all there is, if the index
+    /// were lost before there is one. Errors: the index can't be read.
+    pub fn begin(&self) -> Result<()> {
+        let is_new = {
+            let state = self.shared.lock();
+            state.sequence == 0 && state.base.is_none()
+        };
+        if is_new && self.is_index_empty()? {
+            self.write_base();
+        }
+        Ok(())
+    }
+
+    fn is_index_empty(&self) -> Result<bool> {
+        let snapshot = self.index.snapshot();
+        for table in Table::ALL.into_iter().filter(|table| *table != Table::Meta) {
+            if !snapshot.scan(table, &[], None, 1).map_err(index_error)?.is_empty() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Works until the journal is closed; then the log is durable.
     pub fn run(self) {
         loop {

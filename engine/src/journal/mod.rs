@@ -9,6 +9,8 @@
 //! is longer than the base, a new base is written in the background. It has the tables that cannot be
 //! derived; holders, bindings, sizes and garbage can.
 //!
+//! That of a new store has a base of nothing from the first moment, so that its log counts.
+//!
 //! A journal that cannot be written stops nothing. The index then does not say any more how far the
 //! journal is, and the next base makes it whole again.
 
@@ -68,6 +70,7 @@ impl Journal {
         let state = opening::open(&*index, directory, environment)?;
         let shared = Shared::new(directory.to_owned(), environment.clone(), counters, state);
         let keeper = Keeper { shared: shared.clone(), index };
+        keeper.begin()?;
         let thread = std::thread::Builder::new()
             .name("journal".to_owned())
             .spawn(move || keeper.run())

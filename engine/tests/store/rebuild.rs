@@ -74,6 +74,26 @@ async fn a_lost_index_is_refused_and_made_again() {
     }
 }
 
+/// The journal has had no time for anything in the background.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_that_was_lost_at_once_is_made_again() {
+    for options in real() {
+        let root = tempfile::tempdir().expect("a directory");
+        let root = root.path();
+        let engine = open(root, &options).await;
+        let ns = namespace("app");
+        let digest = push(&engine, &ns, &content(1, 200_000)).await;
+        engine.close().await.expect("closed");
+        drop(engine);
+        fs::remove_dir_all(root.join("index")).expect("removed");
+        let report = rebuild_with(root, rebuild::Options::default()).await.expect("rebuilt");
+        assert!(report.is_clean(), "{report:?}");
+        let engine = open(root, &options).await;
+        assert_eq!(pull(&engine, &ns, &digest).await.expect("the blob"), content(1, 200_000));
+        close_and_check(engine, root).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_index_that_is_there_is_only_moved_aside_when_asked() {
     let root = tempfile::tempdir().expect("a directory");

@@ -1,9 +1,9 @@
 // The file system that RocksDB stands on: the usual one, but a directory whose sync failed once is never synced again.
 //
-// Linux tells one of those who wait for a sync that it failed, and what it was to make durable may never be, though a
-// later one succeeds. RocksDB has one descriptor of its directory, and many threads sync it: a compaction makes a table,
-// the first sync of a log fails and loses the table's name, and the compaction, which was not told, syncs the directory
-// successfully and puts the table on the list of files. After a power cut the list names a table that is not there.
+// Linux tells of a failed sync once for each descriptor (fsync(2)), and what it was to make durable may never be, though
+// a later one succeeds. RocksDB has one descriptor of its directory, and many threads sync it: a compaction makes a
+// table, the first sync of a log fails and loses the table's name, and the compaction, which was not told, syncs the
+// directory successfully and puts the table on the list of files. After a power cut the list names what is not there.
 //
 // Here syncs of directories, which are rare, come one after the other, and all that come after a failed one fail too.
 // What was made before the failed one was synced before it, or is never relied on.
