@@ -145,7 +145,7 @@ impl Bench {
         self.report.failed_starts += 1;
         self.report.met(&hit);
         self.disk.set_fault(None);
-        self.assert_rules()?;
+        self.check_rules()?;
         // Gone with the power; nothing else tells what RocksDB's threads did.
         let before =
             format!("{}\nthe index's own words:\n{}", self.disk.recent().join("\n"), self.registry.index_log());
@@ -173,13 +173,13 @@ impl Bench {
         }
     }
 
-    fn assert_rules(&self) -> Result<(), String> {
+    fn check_rules(&self) -> Result<(), String> {
         let rules = self.disk.broken_rules();
         if rules.is_empty() { Ok(()) } else { Err(format!("rules: {rules:?}")) }
     }
 
     fn cut_power(&mut self, random: &mut Random) -> Result<(), String> {
-        self.assert_rules()?;
+        self.check_rules()?;
         let disk = &mut self.disk;
         self.registry.kill_while(|| disk.detach());
         let left = [Left::Durable, Left::Some, Left::Everything][random.below(3) as usize];
